@@ -1,0 +1,144 @@
+"""The door for images from outside: any source to a cohort, complete or not at all.
+
+What was found, left out and chosen is written to import.json beside cohort.csv; the names of label values, where the
+source has them, to labels.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from workbench.errors import CohortError, FileError
+from workbench.imaging.bids import read_bids
+from workbench.imaging.cohort import Cohort, read_cohort, write_cohort
+from workbench.imaging.cohort_folders import read_cohort_folder, read_file
+from workbench.imaging.dataset_json import read_dataset_json
+from workbench.imaging.dicom_folders import read_dicom_folder
+from workbench.imaging.drafts import Plan
+from workbench.imaging.folders import read_folder
+from workbench.imaging.layouts import LAYOUTS, Layout, layout_of, opened
+from workbench.imaging.transfer import Transfer, transfer
+from workbench.progress import Progress, silent
+
+MAX_LISTED = 500  # of what was left out; the rest is counted
+READERS: dict[Layout, Callable[[Path], Plan]] = {
+    "bids": read_bids,
+    "dataset.json": read_dataset_json,
+    "folder": read_folder,
+    "cohort": read_cohort_folder,
+    "file": read_file,
+}
+
+
+def import_cohort(source: Path | str, out: Path | str, *, link: bool = False, progress: Progress = silent) -> Cohort:
+    """Make a cohort of a BIDS tree, a dataset.json, DICOM series, a folder, a file, a cohort, or a zip of any of these.
+
+    Copies of NIfTI, PNG and JPEG files lose the text in their headers; DICOM, NRRD and MetaImage become NIfTI. Files
+    that cannot be read are left out and named in import.json.
+
+    Args:
+        source: where the images are; it is only read.
+        out: the cohort's folder, which must not exist; it appears at once, complete.
+        link: make symbolic links to the images instead of copies, where that is possible.
+        progress: told before each file.
+
+    Raises:
+        CohortError: ``out`` exists, or no subject is left.
+        FileError: the source is not there, not safe, or too large.
+        Cancelled: as ``progress`` asked; nothing is left behind.
+    """
+    target = Path(out).expanduser().absolute()
+    if os.path.lexists(target):
+        raise CohortError(f"There is already something at {target}; choose another name, or delete it first.")
+    is_archive = Path(source).suffix.lower() == ".zip" and Path(source).is_file()
+    with opened(Path(source), lambda f, m: progress(0.2 * f, m)) as root:
+        plan = _plan(root, lambda f, m: progress(0.2 + 0.1 * f, m))
+        with _appearing(target) as partial:
+            told = lambda f, m: progress(0.3 + 0.69 * f, m)  # noqa: E731
+            done = transfer(plan, partial, link=link and not is_archive, progress=told)
+            if link and is_archive:
+                done.notes.append("Files of an archive cannot be linked, so they were copied.")
+            _check_not_empty(done, plan, Path(source).name)
+            _write(done, plan, partial, Path(source).name)
+    progress(1.0, f"{len(done.subjects)} subjects imported")
+    return read_cohort(target)
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """Give a partial folder beside ``target`` that takes its name when all went well and vanishes otherwise."""
+    partial: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        partial.chmod(0o755)
+        yield partial
+        partial.rename(target)
+    except OSError as error:
+        reason = error.strerror or "the system refused"
+        raise FileError(
+            f"{target.name} could not be written to {target.parent} ({reason}); choose a folder with space that you "
+            "may write to."
+        ) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_import(cohort: Cohort) -> dict[str, object]:
+    """Read what import.json tells of how the cohort was made; empty where it was not imported.
+
+    Keys: ``source``, ``layout``, ``layout_words``, ``linked``, ``n_subjects``, ``n_files``, ``n_left_out``,
+    ``left_out`` (a list of ``file`` and ``reason``) and ``notes`` (sentences).
+    """
+    try:
+        content = json.loads((cohort.path.parent / "import.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _plan(root: Path, progress: Progress) -> Plan:
+    layout = layout_of(root)
+    progress(0.0, f"reading {LAYOUTS[layout]}")
+    if layout == "dicom":
+        return read_dicom_folder(root, progress)
+    return READERS[layout](root)
+
+
+def _check_not_empty(done: Transfer, plan: Plan, name: str) -> None:
+    if done.subjects:
+        return
+    reasons = "; ".join(f"{left.file}: {left.reason}" for left in done.left_out[:3]) or "no image was found"
+    raise CohortError(f"Nothing of {name} could be imported as {LAYOUTS[plan.layout]} ({reasons})")  # type: ignore[index]
+
+
+def _write(done: Transfer, plan: Plan, folder: Path, source: str) -> None:
+    notes = list(done.notes)
+    if done.n_linked:
+        notes.append(
+            f"{done.n_linked} files are links to the source: keep it, and mind that text in their headers was not "
+            "removed."
+        )
+    report = {
+        "source": source if plan.layout != "dicom" else "DICOM files",
+        "layout": plan.layout,
+        "layout_words": LAYOUTS[plan.layout],  # type: ignore[index]
+        "linked": done.n_linked > 0,
+        "n_subjects": len(done.subjects),
+        "n_files": done.n_files,
+        "n_left_out": len(done.left_out),
+        "left_out": [{"file": left.file, "reason": left.reason} for left in done.left_out[:MAX_LISTED]],
+        "notes": notes[:MAX_LISTED],
+    }
+    (folder / "import.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if plan.label_names:
+        names = {str(value): name for value, name in plan.label_names.items()}
+        (folder / "labels.json").write_text(json.dumps(names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_cohort(folder, done.subjects)
