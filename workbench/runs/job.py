@@ -1,0 +1,131 @@
+"""A job: a long operation that is no training, such as an import, in a process of its own.
+
+The page starts it, reads its ``status.json`` and cancels it by a file, so that a rerun or a closed tab cannot leave it
+half done. What ends it is always written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from workbench.errors import Cancelled, RunError
+from workbench.paths import jobs_dir
+from workbench.progress import Progress
+
+WRITE_SECONDS = 0.2
+START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Job:
+    """How far a job is.
+
+    Attributes:
+        id: its folder's name.
+        state: ``"running"``, ``"finished"``, ``"cancelled"``, ``"failed"`` or ``"lost"`` (its process is gone).
+        fraction: 0 to 1.
+        message: what it does now, or why it failed.
+        result: what it made, as text.
+        changed: when the status was written, in seconds since the epoch.
+    """
+
+    id: str
+    state: Literal["running", "finished", "cancelled", "failed", "lost"] = "running"
+    fraction: float = 0.0
+    message: str = "Starting"
+    result: str = ""
+    changed: float = 0.0
+
+
+def start_job(arguments: list[str]) -> Job:
+    """Start ``python -m workbench <arguments> --job <id>`` detached and give its first status."""
+    job = Job(f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    folder = jobs_dir() / job.id
+    folder.mkdir(parents=True)
+    _write(job)
+    checkout = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH", "")]))
+    }
+    with (folder / "log.txt").open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "workbench", *arguments, "--job", job.id],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
+        )  # fmt: skip
+    (folder / "pid").write_text(str(child.pid), encoding="utf-8")  # a file of its own: the child writes the status
+    return read_job(job.id)
+
+
+def read_job(job_id: str) -> Job:
+    """Read a job's status.
+
+    Raises:
+        RunError: there is no such job.
+    """
+    try:
+        job = Job(**json.loads((_folder(job_id) / "status.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise RunError(f"There is no job {job_id!r} any more; start the import again.") from None
+    if job.state == "running" and not _alive(job):
+        return replace(job, state="lost", message="The import's process ended before it was done; start it again.")
+    return job
+
+
+def cancel_job(job_id: str) -> None:
+    """Ask a job to stop; it removes what it had written."""
+    (_folder(job_id) / "CANCEL").touch()
+
+
+def job_progress(job_id: str) -> Progress:
+    """Give a progress callable that writes the job's status and raises when it is to stop."""
+    folder, last = _folder(job_id), [0.0]
+
+    def report(fraction: float, message: str) -> None:
+        if (folder / "CANCEL").exists():
+            raise Cancelled("The import was cancelled; nothing was kept.")
+        if time.monotonic() - last[0] > WRITE_SECONDS:
+            last[0] = time.monotonic()
+            _write(Job(job_id, fraction=fraction, message=message))
+
+    return report
+
+
+def end_job(job_id: str, *, result: str = "", error: str = "") -> None:
+    """Write how a job ended: with a result, or with the sentence that says why not."""
+    cancelled = (_folder(job_id) / "CANCEL").exists() and bool(error)
+    state: Literal["cancelled", "failed", "finished"] = "cancelled" if cancelled else "failed" if error else "finished"
+    _write(Job(job_id, state, 0.0 if error else 1.0, error or "Done", result))
+
+
+def _folder(job_id: str) -> Path:
+    if not re.fullmatch(r"[0-9a-f-]{1,40}", job_id):
+        raise RunError(f"{job_id!r} is not the name of a job.")
+    return jobs_dir() / job_id
+
+
+def _write(job: Job) -> None:
+    file = _folder(job.id) / "status.json"
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(asdict(replace(job, changed=time.time()))), encoding="utf-8")
+    partial.replace(file)
+
+
+def _alive(job: Job) -> bool:
+    pid = _folder(job.id) / "pid"
+    if not pid.is_file():
+        return time.time() - job.changed < START_SECONDS
+    with contextlib.suppress(psutil.Error, ValueError):
+        return psutil.Process(int(pid.read_text(encoding="utf-8"))).status() != psutil.STATUS_ZOMBIE
+    return False
