@@ -1,0 +1,24 @@
+"""Figures: arrays, Volumes and tables in, a plotly ``Figure`` out.
+
+Nothing is computed here but how to show it. Every figure carries units on its axes, anatomical letters where there is
+anatomy, a sentence for those who cannot see it (``fig.layout.meta["alt"]``), and is drawn for a light or a dark page.
+Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
+
+    theme         colours, fonts, the two templates, how a figure is finished
+    planes        one slice of a volume in a panel: millimetres, sides, scale bar, markers
+    slices        three linked planes with an overlay
+    surfaces      label maps as surfaces in mm
+    mosaic        many small images composed into one
+    filters       learned weights as tiles or columns of slices; mean activations
+    patches       patches of a batch; inputs beside their reconstructions
+    curves        training curves with a band for each stage; runs over each other
+    units         circles and links, of which drawings of networks are made
+    diagrams      Figure 2a (the stack) and Figure 4 (encoder and decoder) from a live model
+    marks         crosses, rings and titles over a slice
+    ranks         the colours of a similarity map
+    similarity    Figure 5: where each feature finds the correspondence; its table as dots
+    correspondence  how well each feature finds correspondences, means with intervals
+    cohort        what a cohort holds: histograms, grids, what is missing, the split
+    scores        cases and means of several runs
+    export        a figure as an offline page or as a PNG
+"""
