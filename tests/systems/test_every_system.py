@@ -1,0 +1,147 @@
+"""What every system must hold; the catalogue says which there are, so a new file is tested by being there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from workbench import workflow
+from workbench.errors import SettingsError
+from workbench.imaging.cohort import Cohort
+from workbench.runs.run import Run
+from workbench.systems import catalog
+from workbench.systems.base import System
+
+NAMES = [card.name for card in catalog.cards()]
+FORMS = ("integer", "number", "boolean", "choice", "numbers", "text")
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return workflow.make_phantom("brain", tmp_path_factory.mktemp("phantom") / "brains", n_subjects=3, spacing_mm=8.0)
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Run]:
+    return {}
+
+
+@pytest.fixture
+def trained(
+    request: pytest.FixtureRequest,
+    runs: dict[str, Run],
+    phantom: Cohort,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """Train a system once with its quick settings, and keep the run for the tests of that system."""
+    name = request.param
+    if name not in runs:
+        monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path_factory.mktemp("runs")))
+        runs[name] = workflow.train(name, phantom.path, preset="quick")
+    monkeypatch.setenv("WORKBENCH_DATA", str(runs[name].folder.parents[1]))
+    return runs[name]
+
+
+def system_of(run: Run) -> System:
+    return catalog.load(run.info.system).make(run.info.settings)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_is_complete_and_names_its_place_in_the_review(name: str) -> None:
+    card = catalog.card(name)
+    assert card.section and card.reference and len(card.departs) > 10 and len(card.reported) > 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_survive_json(name: str) -> None:
+    kind = catalog.load(name)
+    for preset in kind.presets:
+        system = kind.make(preset.changes)
+        assert kind.make(json.loads(system.model_dump_json())) == system
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_has_a_title_help_and_group(name: str) -> None:
+    fields = workflow.system_fields(name)
+    assert {f.name for f in fields} == set(catalog.load(name).model_fields)
+    for field in fields:
+        assert field.title != field.name and field.help and field.group != "Settings" and field.kind in FORMS, field
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_presets_differ_and_quick_is_cheapest(name: str) -> None:
+    kind = catalog.load(name)
+    flops = {p.name: kind.make(p.changes).cost().flops for p in kind.presets}
+    assert kind.presets[0].changes == {} and min(flops, key=flops.__getitem__) == "quick"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_and_impossible_settings_are_named(name: str) -> None:
+    with pytest.raises(SettingsError, match="colour is not a setting"):
+        catalog.load(name).make({"colour": 1})
+    with pytest.raises(SettingsError, match="seed = -1"):
+        catalog.load(name).make({"seed": -1})
+
+
+@pytest.mark.parametrize("trained", NAMES, indirect=True)
+def test_fit_finishes_and_leaves_a_whole_run(trained: Run) -> None:
+    assert trained.status().state == "finished"
+    assert all(np.isfinite(v) for v in (trained.result() or {})["scores"].values())
+    assert trained.load_weights() and len(trained.metrics()) and trained.info.split_hash
+
+
+@pytest.mark.parametrize("trained", NAMES, indirect=True)
+def test_prediction_keeps_shape_and_affine(trained: Run, phantom: Cohort) -> None:
+    subject = phantom.subjects[1]
+    image = subject.volume(phantom.modalities[0])
+    prediction = system_of(trained).predict(subject, trained)
+    assert prediction.shape == image.shape and np.isfinite(prediction.data).all()
+    np.testing.assert_allclose(prediction.affine, image.affine)
+
+
+@pytest.mark.parametrize("trained", NAMES, indirect=True)
+def test_scores_are_in_range_and_inside_their_interval(trained: Run, phantom: Cohort) -> None:
+    scores = workflow.evaluate(trained.folder, phantom.path)
+    assert set(scores["subjects"]) == {s.name for s in phantom}
+    for mean, low, high in scores["summary"].values():
+        assert low <= mean <= high
+    assert all(s["mse"] >= 0 and s["explained_variance"] <= 1 for s in scores["subjects"].values())
+
+
+@pytest.mark.parametrize("trained", NAMES, indirect=True)
+def test_every_figure_draws_in_both_themes(trained: Run) -> None:
+    for name in workflow.figure_names():
+        for theme in ("light", "dark"):
+            drawn = workflow.figure(trained.folder, name, theme)
+            assert drawn.layout.meta["alt"], f"{name} has no description"
+
+
+@pytest.mark.parametrize("trained", NAMES, indirect=True)
+def test_same_seed_gives_same_weights(trained: Run, phantom: Cohort) -> None:
+    again = workflow.train(trained.info.system, phantom.path, preset="quick")
+    first, second = trained.load_weights(), again.load_weights()
+    assert all(bool((first[k] == second[k]).all()) for k in first)
+
+
+@pytest.mark.parametrize("trained", NAMES, indirect=True)
+def test_similarity_finds_a_point_in_its_own_image(trained: Run, phantom: Cohort) -> None:
+    name, point = "brain-01", (0.0, -20.0, 10.0)
+    view = workflow.similarity(trained.folder, str(phantom.path), name, name, point)
+    for label, found in view.best_mm.items():
+        np.testing.assert_allclose(found, view.template_mm, atol=1e-6, err_msg=label)
+    for score in view.scores.values():
+        assert score is not None and score.distance_mm < 8.0
+
+
+@pytest.mark.parametrize("trained", NAMES, indirect=True)
+def test_run_is_one_folder(trained: Run, tmp_path: Path, phantom: Cohort) -> None:
+    moved = tmp_path / trained.id
+    trained.folder.rename(moved)
+    try:
+        assert workflow.filters(moved).weights.shape[0] > 0
+    finally:
+        moved.rename(trained.folder)

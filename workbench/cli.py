@@ -1,0 +1,288 @@
+"""The command line: every command is a call to :mod:`workbench.workflow` and a print.
+
+A user's mistake ends with exit code 2 and one sentence on standard error. ``--json`` prints one JSON object on
+standard output and nothing else there. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from workbench import __version__, workflow
+from workbench.errors import SettingsError, WorkbenchError
+from workbench.paths import data_root
+from workbench.progress import Progress, silent
+
+Difficulty = Literal["easy", "7T-like"]
+Theme = Literal["light", "dark"]
+
+app = typer.Typer(
+    name="workbench",
+    help="Deep learning in medical image analysis (Shen, Wu, Suk 2017). Research use only, not for diagnosis.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+CohortOption = Annotated[
+    str, typer.Option("--cohort", "-c", help="A cohort's folder, its cohort.csv, or its name in the data folder.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting as key=value; the value is read as JSON where it can be.")
+]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake becomes one sentence and exit code 2."""
+    try:
+        app(args=arguments)
+    except WorkbenchError as error:
+        print(f"workbench: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("workbench: interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:  # noqa: BLE001  a fault of ours: one sentence for the user, the report for the log
+        print(
+            f"workbench: an unexpected {type(error).__name__} ended this; {_log_fault()} holds the report.",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
+
+
+def _log_fault() -> Path:
+    file = data_root() / "faults.log"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as log:
+        log.write(
+            f"{time.strftime('%Y-%m-%d %H:%M:%S')}  workbench {' '.join(sys.argv[1:])}\n{traceback.format_exc()}\n"
+        )
+    return file
+
+
+@app.command("list")
+def list_systems(as_json: Json = False) -> None:
+    """List systems and model families: name, section, reference, kind, title."""
+    cards = workflow.list_systems()
+    if as_json:
+        _print({"systems": [c.to_dict() for c in cards]})
+        return
+    for card in cards:
+        print(f"{card.name:<14} {card.section or '–':<6} {card.kind:<12} {card.title}")
+
+
+@app.command()
+def phantom(
+    kind: Annotated[str, typer.Argument(help="Which phantom; `brain` is made from the MNI152 template.")],
+    out: Annotated[Path, typer.Argument(help="The cohort's new folder.")],
+    subjects: Annotated[int, typer.Option(help="How many.", min=1, max=1000)] = 8,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
+    spacing: Annotated[float, typer.Option(help="Voxel size in mm.", min=1, max=8)] = 2.0,
+    difficulty: Annotated[Difficulty, typer.Option(help="`easy` or `7T-like`.")] = "easy",
+    job: Annotated[str, typer.Option(hidden=True)] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a synthetic cohort whose truth is known."""
+    with _job(job, as_json) as (progress, done):
+        cohort = workflow.make_phantom(
+            kind, out, n_subjects=subjects, seed=seed, spacing_mm=spacing, difficulty=difficulty, progress=progress
+        )
+        done(cohort)
+    _report(cohort, as_json)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="A BIDS tree, a dataset.json folder, DICOM, a zip, a folder of files or a file.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The cohort's new folder.")],
+    link: Annotated[bool, typer.Option("--link", help="Link large files in instead of copying them.")] = False,
+    job: Annotated[str, typer.Option(hidden=True)] = "",
+    as_json: Json = False,
+) -> None:
+    """Import images into a cohort."""
+    with _job(job, as_json) as (progress, done):
+        cohort = workflow.import_cohort(source, out, link=link, progress=progress)
+        done(cohort)
+    _report(cohort, as_json)
+
+
+@app.command()
+def inspect(cohort: Annotated[str, typer.Argument(help="A cohort's folder or name.")], as_json: Json = False) -> None:
+    """Show a cohort's fingerprint: shapes, spacings, intensities, labels, what is missing."""
+    found = workflow.inspect(workflow.open_cohort(cohort), progress=_bar(as_json))
+    if as_json:
+        _print(found.to_dict())
+    else:
+        print(workflow.describe_fingerprint(found))
+
+
+@app.command()
+def train(
+    system: Annotated[str, typer.Argument(help="A name from `workbench list`.")] = "",
+    cohort: CohortOption = "",
+    changes: Settings = None,
+    preset: Annotated[str, typer.Option(help="Start from this preset instead of the published settings.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="The settings that train in seconds on a phantom.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, sampling and noise.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Train what this run folder says.", hidden=True)] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a system on a cohort; the result is a run folder."""
+    if run is not None:
+        trained = workflow.train_run(run, in_turn=True)
+    elif not system or not cohort:
+        raise SettingsError("Say what to train on what: workbench train SYSTEM --cohort COHORT.")
+    else:
+        values = _settings(changes) | ({} if seed is None else {"seed": seed})
+        trained = workflow.train(system, cohort, values, preset="quick" if quick else preset)
+    _print_run(trained, as_json)
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="A run's folder or name.")],
+    extend: Annotated[int, typer.Option(help="Add this many epochs to the last stage.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run that was stopped or lost, or extend a finished one."""
+    _print_run(workflow.resume_here(_run(run), extend=extend), as_json)
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(help="A run's folder or name.")],
+    cohort: CohortOption,
+    out: Annotated[Path, typer.Option(help="The new folder of the predictions.")],
+    as_json: Json = False,
+) -> None:
+    """Apply a trained run to a cohort; results lie on the lattice of their input."""
+    written = workflow.predict(_run(run), cohort, out, progress=_bar(as_json))
+    _print({"run": run, "predictions": [str(p) for p in written]}) if as_json else print(
+        f"{len(written)} predictions in {out}"
+    )
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run's folder or name.")], cohort: CohortOption, as_json: Json = False
+) -> None:
+    """Score a trained run on a cohort, by subject and in summary with 95 % intervals."""
+    scores = workflow.evaluate(_run(run), cohort, progress=_bar(as_json))
+    if as_json:
+        _print(scores)
+        return
+    for name, (mean, low, high) in scores["summary"].items():
+        print(f"{name:<40} {mean:.4g}   95 % interval {low:.4g} to {high:.4g}")
+
+
+@app.command()
+def figure(
+    run: Annotated[str, typer.Argument(help="A run's folder or name.")],
+    name: Annotated[str, typer.Argument(help="Which figure; an unknown name lists the known ones.")],
+    out: Annotated[Path, typer.Option(help="A .html or .png file.")],
+    theme: Annotated[Theme, typer.Option(help="`light` or `dark`.")] = "light",
+) -> None:
+    """Draw a figure of a run into a file."""
+    print(workflow.save_figure(_run(run), name, out, theme=theme))
+
+
+@app.command("app")
+def open_app() -> None:
+    """Open the app in a browser: the same as `streamlit run`."""
+    raise SystemExit(workflow.open_app())
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Deep learning in medical image analysis (Shen, Wu, Suk 2017). Research use only, not for diagnosis."""
+
+
+def _run(text: str) -> str | Path:
+    """Tell a run's folder from its id."""
+    return Path(text) if "/" in text or "\\" in text or Path(text).is_dir() else text
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"--set {pair!r}: write it as key=value, for example --set patch_size=11.")
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return values
+
+
+def _print(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def _report(cohort: Any, as_json: bool) -> None:
+    facts = {"cohort": str(cohort.path), "subjects": len(cohort), "modalities": cohort.modalities}
+    _print(facts) if as_json else print(
+        f"{facts['subjects']} subjects with {', '.join(cohort.modalities) or 'no images'} in {cohort.path}"
+    )
+
+
+def _print_run(run: Any, as_json: bool) -> None:
+    state = run.status().state
+    _print({"run": str(run.folder), "state": state}) if as_json else print(f"{state}: {run.folder}")
+    if state == "failed":
+        raise WorkbenchError(run.status().message)
+
+
+@contextmanager
+def _job(job: str, quiet: bool) -> Iterator[tuple[Progress, Callable[[Any], None]]]:
+    """Give a progress callable and what to call with the cohort at the end; tells the page's job when there is one."""
+    if not job:
+        yield _bar(quiet), lambda cohort: None
+        return
+    try:
+        yield workflow.job_progress(job), lambda cohort: workflow.end_job(job, result=str(cohort.path.parent))
+    except WorkbenchError as error:
+        workflow.end_job(job, error=str(error))
+        raise
+    except Exception:
+        workflow.end_job(
+            job, error="The import ended by an unexpected error; its log in the data folder holds the report."
+        )
+        raise
+
+
+def _bar(quiet: bool) -> Progress:
+    """Give a progress callable that draws on standard error, and only on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        return silent
+
+    def draw(fraction: float, message: str) -> None:
+        print(
+            f"\r\033[K{100 * fraction:3.0f} %  {message[:90]}",
+            end="\n" if fraction >= 1 else "",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return draw

@@ -1,0 +1,129 @@
+"""From a subject's file to the image that a patch encoder sees: one channel, cubic voxels, 0 to 1 in a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
+
+from workbench.errors import CohortError
+from workbench.imaging.geometry import resample, resample_like
+from workbench.imaging.intensity import correct_bias, match_histogram, rescale
+from workbench.imaging.subject import Subject
+from workbench.imaging.volume import Volume
+from workbench.patches.prepared import Prepared
+
+N_QUANTILES = 4096
+PERCENTILES = (0.5, 99.5)
+FWHM_PER_SIGMA = 2.3548
+BACKGROUND_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class ImagePreparation:
+    """What is done to every image before patches are taken.
+
+    Attributes:
+        modality: which image; empty takes a subject's first.
+        spacing_mm: edge of the voxels that images are resampled to; 0 keeps theirs.
+        bias_correction: whether N4 comes first.
+        by_gradient: whether patches are to be sampled where the gradient is large.
+    """
+
+    modality: str
+    spacing_mm: float
+    bias_correction: bool
+    by_gradient: bool
+
+    def modality_of(self, subject: Subject) -> str:
+        """Give the modality that is taken from a subject.
+
+        Raises:
+            CohortError: the subject does not have it.
+        """
+        name = self.modality or next(iter(subject.images), "")
+        if name not in subject.images:
+            known = ", ".join(subject.images) or "no image at all"
+            raise CohortError(
+                f"Subject {subject.name} has no {name or 'image'}; it has {known}. "
+                "Choose another modality or leave the subject out."
+            )
+        return name
+
+    def image(self, subject: Subject, quantiles: np.ndarray | None = None) -> tuple[Volume, np.ndarray]:
+        """Read and prepare one image.
+
+        Args:
+            subject: whose.
+            quantiles: intensities to match, from :meth:`quantiles` of the reference subject; None matches nothing.
+
+        Returns:
+            The image, 0 to 1 and 0 outside the mask, and the mask (X, Y, Z) bool.
+
+        Raises:
+            CohortError: several channels or time points in three dimensions, or an empty mask.
+        """
+        volume = _single_channel(subject.volume(self.modality_of(subject)), subject.name)
+        mask = subject.mask_array(volume)
+        mask = foreground(volume.data[0]) if mask is None else mask
+        if self.bias_correction and not volume.is_picture:
+            volume = correct_bias(volume, mask)
+        volume, mask = self._resampled(volume, mask)
+        if not mask.any():
+            raise CohortError(f"The mask of subject {subject.name} is empty; draw it again or leave the subject out.")
+        image = rescale(volume, *PERCENTILES, mask).data[0]
+        if quantiles is not None:
+            matched = match_histogram(_as_column(image[mask]), _as_column(quantiles))
+            image[mask] = np.clip(matched.data.ravel(), 0, 1)
+        return volume.with_data(np.where(mask, image, 0)), mask
+
+    def quantiles(self, subject: Subject) -> np.ndarray:
+        """Give the quantiles of a subject's intensities: enough to match others to it, and no image of anybody."""
+        volume, mask = self.image(subject)
+        return np.quantile(volume.data[0][mask], np.linspace(0, 1, N_QUANTILES)).astype(np.float32)
+
+    def weights(self, volume: Volume, mask: np.ndarray) -> np.ndarray | None:
+        """Give how likely a patch is centered at each voxel (X, Y, Z), by gradient magnitude; None for evenly."""
+        if not self.by_gradient:
+            return None
+        sigma = [1.0 if n > 1 else 0.0 for n in volume.shape]
+        return (gaussian_gradient_magnitude(volume.data[0], sigma) + 1e-6) * mask
+
+    def prepared(self, subject: Subject, quantiles: np.ndarray | None) -> Prepared:
+        """Give what the patch store keeps of a subject."""
+        volume, mask = self.image(subject, quantiles)
+        return Prepared(volume.data, mask, weights=self.weights(volume, mask), affine=volume.affine)
+
+    def _resampled(self, volume: Volume, mask: np.ndarray) -> tuple[Volume, np.ndarray]:
+        wanted = self.spacing_mm
+        if not wanted or volume.is_picture or np.allclose(volume.spacing, wanted, rtol=1e-3):
+            return volume, mask
+        where = volume.with_data(mask.astype(np.float32))
+        # coarser voxels are averages of finer ones: smooth by what is missing, or details would alias
+        sigma = [np.sqrt(max(0.0, wanted**2 - s**2)) / FWHM_PER_SIGMA / s for s in volume.spacing]
+        smooth = volume.with_data(gaussian_filter(volume.data[0], sigma))
+        coarse = resample(smooth, (wanted, wanted, wanted))
+        return coarse, resample_like(where, coarse).data[0] > 0.5
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """Give where an image (X, Y, Z) is above its background: above its minimum, if a twentieth or more lies there."""
+    above = image > image.min()
+    return above if BACKGROUND_SHARE <= 1 - above.mean() < 1 else np.ones(image.shape, bool)
+
+
+def _single_channel(volume: Volume, name: str) -> Volume:
+    if volume.n_channels == 1:
+        return volume
+    if volume.is_picture:
+        return volume.with_data(volume.data[:3].mean(0))
+    raise CohortError(
+        f"The {volume.modality} image of {name} has {volume.n_channels} time points or channels, and features are "
+        "learnt from 3-D images; choose another modality."
+    )
+
+
+def _as_column(values: np.ndarray) -> Volume:
+    """Lay values (n,) out as an image with that histogram, which is all that matching looks at."""
+    return Volume.from_array(values.reshape(-1, 1, 1))

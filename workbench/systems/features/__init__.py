@@ -1,0 +1,1 @@
+"""Systems that learn features without labels (Section 3.1)."""

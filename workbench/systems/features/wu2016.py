@@ -1,0 +1,116 @@
+"""Image registration by features learnt without labels.
+
+Review: Section 3.1, References 28 and 52, Figures 4, 5 and 6
+
+Citation: Wu G, Kim M, Wang Q, Munsell BC, Shen D. Scalable high-performance image registration framework by
+unsupervised deep feature representations learning. IEEE Transactions on Biomedical Engineering 63:1505–1516, 2016.
+Before it: Wu G, Kim M, Wang Q, Gao Y, Liao S, Shen D. Unsupervised deep feature learning for deformable registration of
+MR brain images. MICCAI 2013.
+
+Input: skull-stripped, affinely aligned 3-D images of one modality, their intensities matched to one of them and scaled
+to 0..1; cubes of 21 × 21 × 21 voxels at 1 mm, sampled where the gradient is large.
+
+Network: a sparse auto-encoder stacked layer by layer, in convolutional form with max pooling between the layers, down
+to a code of 128 numbers for each voxel; the decoder mirrors it.
+
+Training: unsupervised. Each layer is pretrained to rebuild its own input under a Kullback–Leibler sparsity term, then
+encoder and decoder are unrolled and fine-tuned on the reconstruction of the patch.
+
+Output: a feature vector for every voxel; for a point of a template, a map of its similarity to every voxel of a subject
+under learnt features, raw intensity patches and a SIFT-like descriptor, as in Figure 5.
+
+Reported: the review's Figure 5 shows one point's maps and prints no number; registration results belong to Figure 6 and
+are not part of this card yet.
+
+Departs from the paper in: the sizes of the layers between patch and code, the sparsity weights and the learning rates,
+which the review does not give and which are settings here; four layers with three poolings, chosen so that every map
+divides exactly and the encoder can slide over a whole image; the registration that the features drive (HAMMER) is not
+included yet; SIFT is a dense 3-D descriptor in Lowe's manner, since the review does not say which form was drawn.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from workbench.models.conv_autoencoder import ConvolutionalAutoEncoder, ConvStageSettings
+from workbench.models.stack import Stack
+from workbench.models.stacked_autoencoder import StackedAutoEncoder
+from workbench.systems.base import Preset, setting
+from workbench.systems.features_base import FeatureLearning
+
+
+class Wu2016(FeatureLearning):
+    """Settings of the system; the defaults are the paper's where it is known to us, the card says where not."""
+
+    presets: ClassVar[tuple[Preset, ...]] = (
+        Preset("published", "The convolutional network on 21³ patches at 1 mm, for a GPU or a night."),
+        Preset(
+            "cpu",
+            "Three fully connected layers on 11³ patches at 2 mm: the same recipe on a laptop.",
+            {
+                "architecture": "fully connected", "spacing_mm": 2.0, "patch_size": 11, "n_hidden": (512, 256, 128),
+                "n_patches": 20_000, "n_epochs_pretraining": 10, "n_epochs_fine_tuning": 10, "histogram_matching": True,
+            },
+        ),
+        Preset(
+            "quick",
+            "Two small layers on 7³ patches: seconds, to see the road from a file to a picture.",
+            {
+                "architecture": "fully connected", "spacing_mm": 0.0, "patch_size": 7, "n_hidden": (64, 32),
+                "n_patches": 4096, "n_epochs_pretraining": 3, "n_epochs_fine_tuning": 3,
+            },
+        ),
+    )  # fmt: skip
+
+    architecture: Literal["convolutional", "fully connected"] = setting(
+        "convolutional",
+        "Architecture",
+        "Layers that slide and pool as in the paper, or layers that see the whole patch.",
+        "Network",
+    )
+    n_hidden: tuple[int, ...] = setting(
+        (64, 128, 256, 128),
+        "Hidden units",
+        "Of each layer, from the input up; the last is the code.",
+        "Network",
+        min_length=1,
+        max_length=8,
+    )
+    kernels: tuple[int, ...] = setting(
+        (8, 2, 2, 1),
+        "Kernels (voxels)",
+        "Edge of the sub-patch that each convolutional layer encodes.",
+        "Network",
+        max_length=8,
+    )
+    pools: tuple[int, ...] = setting(
+        (2, 2, 2, 1), "Pooling", "Max pooling above each convolutional layer; 1 is none.", "Network", max_length=8
+    )
+
+    @model_validator(mode="after")
+    def _layers_fit(self) -> Self:
+        if any(not 1 <= n <= 8192 for n in self.n_hidden):
+            raise ValueError(f"every layer needs 1 to 8192 hidden units; got {list(self.n_hidden)}")
+        if self.architecture == "convolutional":
+            if not len(self.n_hidden) == len(self.kernels) == len(self.pools):
+                raise ValueError(
+                    f"hidden units, kernels and pooling must name the same number of layers; got {len(self.n_hidden)}, "
+                    f"{len(self.kernels)} and {len(self.pools)}"
+                )
+            if self.normalization != "none":
+                raise ValueError(
+                    "the convolutional form scales whole images, not patches; set the patch normalization to none"
+                )
+        self.network()
+        return self
+
+    def network(self) -> Stack:
+        """Give the untrained stack."""
+        if self.architecture == "fully connected":
+            return StackedAutoEncoder(
+                self.patch_shape, self.n_hidden, tied=self.tied, normalization=self.normalization, seed=self.seed
+            )
+        stages = [ConvStageSettings(*s) for s in zip(self.kernels, self.n_hidden, self.pools, strict=True)]
+        return ConvolutionalAutoEncoder(self.patch_shape, stages, tied=self.tied, seed=self.seed)

@@ -1,0 +1,364 @@
+"""The base of systems that learn a patch encoder without labels: settings, data, the greedy training and its record.
+
+Everything learnt, the intensity reference of the histogram matching included, comes from the training subjects of
+the run's split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from workbench.errors import CohortError, RunError, SettingsError
+from workbench.imaging.cohort import Cohort
+from workbench.imaging.geometry import resample_like
+from workbench.imaging.limits import check_header
+from workbench.imaging.subject import Subject
+from workbench.imaging.volume import Volume
+from workbench.inference.dense import encode_voxels
+from workbench.metrics.intervals import mean_interval
+from workbench.models.conv_autoencoder import SUBPATCHES
+from workbench.models.layers import Corruption, CorruptionKind, NormalizationName
+from workbench.models.stack import Stack
+from workbench.patches.datamodule import PatchDataModule
+from workbench.patches.gather import gather
+from workbench.patches.samplers import inside, weighted
+from workbench.patches.store import PatchStore, SamplerName, store_key
+from workbench.paths import cache_dir
+from workbench.progress import Progress, silent
+from workbench.runs.run import Run, run_progress
+from workbench.runs.stages import StagePlan
+from workbench.runs.training import Training
+from workbench.systems.base import Cost, System, setting
+from workbench.systems.feature_images import ImagePreparation
+from workbench.tasks.autoencoding import FineTuning, LayerPretraining
+
+N_SHOWN = 64
+N_SCORED = 2000
+
+
+@dataclass(frozen=True)
+class PatchPreview:
+    """Patches as training would see them.
+
+    Attributes:
+        patches: (n, C, *spatial), before the network's own normalization.
+        subjects: (n,) names.
+        centers_mm: (n, 3).
+    """
+
+    patches: np.ndarray
+    subjects: list[str]
+    centers_mm: np.ndarray
+
+
+class FeatureLearning(System):
+    """A patch encoder, trained greedily layer by layer, then unrolled and fine-tuned (Sections 2.3.1 and 2.4)."""
+
+    modality: str = setting(
+        "", "Modality", "Which image of each subject to learn from; empty takes the first it has.", "Data"
+    )
+    spacing_mm: float = setting(
+        1.0,
+        "Voxel size (mm)",
+        "Images are resampled to cubes of this size; 0 keeps their own. Pictures keep theirs.",
+        "Data",
+        ge=0,
+        le=10,
+    )
+    bias_correction: bool = setting(
+        False, "Bias correction", "N4 before anything else; slow, and needless when it was done before.", "Data"
+    )
+    histogram_matching: bool = setting(
+        True, "Histogram matching", "Match every image to the first training subject's intensities.", "Data"
+    )
+    dimensions: Literal[2, 3] = setting(
+        3, "Dimensions", "3 for cubes; 2 for pictures, or axial patches of volumes.", "Patches"
+    )
+    patch_size: int = setting(
+        21, "Patch size (voxels)", "Edge of a patch; odd, so that it has a voxel in the middle.", "Patches", ge=3, le=41
+    )
+    normalization: NormalizationName = setting(
+        "none", "Patch normalization", "none, take the mean out, or also divide by the standard deviation.", "Patches"
+    )
+    sampler: Literal["gradient", "inside", "uniform"] = setting(
+        "gradient",
+        "Sampling",
+        "Where patches are centered: likelier at edges, evenly inside the mask, or anywhere.",
+        "Patches",
+    )
+    n_patches: int = setting(
+        100_000, "Patches per epoch", "Drawn afresh in every epoch.", "Patches", ge=64, le=10_000_000
+    )
+    tied: bool = setting(True, "Tied weights", "Each decoder is its encoder transposed.", "Network")
+    sparsity_target: float = setting(
+        0.1, "Sparsity target ρ", "Wanted mean activation of every hidden unit.", "Sparsity and noise", gt=0, lt=1
+    )
+    sparsity_weight: float = setting(
+        0.02,
+        "Sparsity weight β",
+        "Of the Kullback–Leibler term, beside an error summed over the patch; 0 switches it off.",
+        "Sparsity and noise",
+        ge=0,
+        le=100,
+    )
+    corruption: CorruptionKind = setting(
+        "none",
+        "Corruption",
+        "What destroys part of a layer's input, for a denoising auto-encoder.",
+        "Sparsity and noise",
+    )
+    corruption_amount: float = setting(
+        0.25,
+        "Corruption amount",
+        "Share of elements that are hit, or the noise's standard deviation.",
+        "Sparsity and noise",
+        ge=0,
+        le=1,
+    )
+    n_epochs_pretraining: int = setting(
+        20,
+        "Epochs a layer",
+        "Of the greedy pretraining; 0 trains all layers jointly from a random start.",
+        "Training",
+        ge=0,
+        le=10_000,
+    )
+    n_epochs_fine_tuning: int = setting(
+        20, "Epochs of fine-tuning", "Of the whole unrolled encoder and decoder.", "Training", ge=0, le=10_000
+    )
+    batch_size: int = setting(128, "Batch size", "Patches in a step.", "Training", ge=2, le=65_536)
+    learning_rate: float = setting(
+        1e-3, "Learning rate", "Of Adam, while pretraining; fine-tuning uses a third.", "Training", gt=0, le=1
+    )
+    weight_decay: float = setting(0.0, "Weight decay λ", "Of λ‖W‖².", "Training", ge=0, le=1)
+
+    def network(self) -> Stack:
+        """Give the untrained stack, the same for the same seed."""
+        raise NotImplementedError  # abstract
+
+    @property
+    def patch_shape(self) -> tuple[int, ...]:
+        """(C, *spatial) of what the network sees."""
+        return (1, *[self.patch_size] * self.dimensions)
+
+    def stages(self) -> list[StagePlan]:
+        """Name the greedy stages and the fine-tuning."""
+        n_batches = -(-self.n_patches // self.batch_size)
+        n_layers = self.network().n_layers
+        plans = [StagePlan(f"pretrain {i + 1}", self.n_epochs_pretraining, n_batches) for i in range(n_layers)]
+        plans = plans if self.n_epochs_pretraining else []
+        return (
+            [*plans, StagePlan("fine-tune", self.n_epochs_fine_tuning, n_batches)]
+            if self.n_epochs_fine_tuning
+            else plans
+        )
+
+    def fit(self, cohort: Cohort, run: Run) -> None:
+        """Pretrain each layer on what the layers below make of the patches, then fine-tune the unrolled stack."""
+        if not self.stages():
+            raise SettingsError(
+                "Both stages have 0 epochs, so nothing would be trained; set one of them to at least 1."
+            )
+        training = Training(run, self.stages())
+        train, validation = self._stores(cohort, run)
+        stack = self.network()
+        corruption = Corruption(self.corruption, self.corruption_amount)
+        for index in range(stack.n_layers if self.n_epochs_pretraining else 0):
+            task = LayerPretraining(
+                stack, index, corruption=corruption, rho=self.sparsity_target, beta=self.sparsity_weight,
+                weight_decay=self.weight_decay, learning_rate=self.learning_rate, seed=self.seed,
+            )  # fmt: skip
+            data = self._patches(train, validation, index)
+            training.stage(f"pretrain {index + 1}", task, data, n_epochs=self.n_epochs_pretraining)
+        if self.n_epochs_fine_tuning:
+            tuning = FineTuning(
+                stack,
+                learning_rate=self.learning_rate / 3,
+                weight_decay=self.weight_decay,
+                seed=self.seed,
+                rho=self.sparsity_target,
+            )
+            training.stage(
+                "fine-tune",
+                tuning,
+                self._patches(train, validation, stack.n_layers),
+                n_epochs=self.n_epochs_fine_tuning,
+            )
+        self._leave(run, stack, train, validation)
+
+    def stack(self, run: Run) -> Stack:
+        """Give the trained stack of a run, in eval mode.
+
+        Raises:
+            RunError: the run has no weights yet.
+        """
+        if not (run.folder / "weights.safetensors").is_file():
+            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
+        stack = self.network()
+        stack.load_state_dict(run.load_weights())
+        return stack.eval().requires_grad_(False)
+
+    @property
+    def preparation(self) -> ImagePreparation:
+        """What is done to every image before patches are taken."""
+        return ImagePreparation(self.modality, self.spacing_mm, self.bias_correction, self.sampler == "gradient")
+
+    def prepared(self, subject: Subject, run: Run) -> tuple[Volume, np.ndarray]:
+        """Give a subject's image as the network sees it, and the mask of its anatomy (X, Y, Z) bool."""
+        quantiles = run.load_arrays("reference")["quantiles"] if self.histogram_matching else None
+        return self.preparation.image(subject, quantiles)
+
+    def cost(self) -> Cost:
+        """Count from the network: a step of a layer takes twelve operations a weight and place, passing it two."""
+        stack = self.network()
+        layers = _weights_and_places(stack)
+        whole = [weights * places for weights, places in layers]
+        greedy = sum(12 * w * min(p, SUBPATCHES) + 2 * sum(whole[:i]) for i, (w, p) in enumerate(layers))
+        flops = self.n_patches * (greedy * self.n_epochs_pretraining + 12 * sum(whole) * self.n_epochs_fine_tuning)
+        n_parameters = sum(p.numel() for p in stack.parameters())
+        maps = sum(stack.layer(i).n_hidden * places for i, (_, places) in enumerate(layers))
+        return Cost(
+            n_parameters,
+            float(flops),
+            16.0 * n_parameters + 24.0 * self.batch_size * (maps + np.prod(self.patch_shape)),
+        )
+
+    def check(self, cohort: Cohort) -> None:
+        """Say before a run is made what would not work.
+
+        Raises:
+            CohortError: a subject lacks the image to learn from.
+        """
+        for subject in cohort:
+            self.preparation.modality_of(subject)
+
+    def preview(self, cohort: Cohort, n: int) -> PatchPreview:
+        """Draw patches of the first subjects as training would see them, before any run is made."""
+        self.check(cohort)
+        shown = list(cohort)[:2]
+        quantiles = self.preparation.quantiles(shown[0]) if self.histogram_matching else None
+        patches, names, places = [], [], []
+        for i, subject in enumerate(shown):
+            volume, mask = self.preparation.image(subject, quantiles)
+            weights = self.preparation.weights(volume, mask)
+            rng = np.random.default_rng([self.seed, i])
+            centers = weighted(mask if weights is None else weights, n // len(shown), rng)
+            patches.append(gather(volume.data, centers, self.patch_voxels).reshape(-1, *self.patch_shape))
+            names += [subject.name] * len(centers)
+            places.append(volume.to_mm(centers))
+        return PatchPreview(np.concatenate(patches), names, np.concatenate(places))
+
+    def predict(self, subject: Subject, run: Run) -> Volume:
+        """Give the code of every voxel inside the mask, 0 elsewhere, on the lattice of the subject's image.
+
+        Raises:
+            TooLarge: the feature image would be larger than the limit on files.
+        """
+        stack = self.stack(run)
+        original = subject.volume(self.preparation.modality_of(subject))
+        check_header((*original.shape, stack.code_size), 4, f"the feature image of {subject.name}")
+        volume, mask = self.prepared(subject, run)
+        codes = encode_voxels(stack.as_convolutions(), volume.data, stack.patch_shape[1:], mask)
+        dense = np.zeros((stack.code_size, *volume.shape), np.float32)
+        dense[:, mask] = codes.T
+        return resample_like(volume.with_data(dense, "features"), original, order=0)
+
+    def evaluate(self, cohort: Cohort, run: Run, progress: Progress = silent) -> dict[str, Any]:
+        """Score how well patches of each subject are rebuilt: mean squared error and explained variance."""
+        stack = self.stack(run)
+        subjects = {}
+        for i, subject in enumerate(cohort):
+            progress(i / len(cohort), f"Scoring {subject.name}")
+            volume, mask = self.prepared(subject, run)
+            centers = inside(mask, N_SCORED, np.random.default_rng([self.seed, 7]))
+            patches = gather(volume.data, centers, self.patch_voxels).reshape(N_SCORED, *self.patch_shape)
+            subjects[subject.name] = reconstruction_scores(stack, torch.from_numpy(patches))
+        names = list(next(iter(subjects.values())))
+        summary = {n: list(mean_interval(np.array([s[n] for s in subjects.values()]))) for n in names}
+        return {"subjects": subjects, "summary": summary}
+
+    @property
+    def patch_voxels(self) -> tuple[int, int, int]:
+        """Voxels of a patch along X, Y, Z; one along Z in two dimensions."""
+        x, y, z = (*self.patch_shape[1:], 1)[:3]
+        return x, y, z
+
+    def _stores(self, cohort: Cohort, run: Run) -> tuple[PatchStore, PatchStore | None]:
+        """Prepare the training subjects and, where there are any, the validation subjects of the run's split."""
+        split = run.info.split or {"train": [s.name for s in cohort], "validation": []}
+        train, validation = cohort.only(split["train"]), cohort.only(split["validation"])
+        if not len(train):
+            raise CohortError("The split leaves no subject for training; give more subjects to it.")
+        quantiles = self.preparation.quantiles(train.subjects[0]) if self.histogram_matching else None
+        run.save_arrays("reference", quantiles=np.zeros(0) if quantiles is None else quantiles)
+        reference = f"{cohort.digest}-{train.subjects[0].name}"
+        return self._store(train, quantiles, reference, run), (
+            self._store(validation, quantiles, reference, run) if len(validation) else None
+        )
+
+    def _store(self, part: Cohort, quantiles: np.ndarray | None, reference: str, run: Run) -> PatchStore:
+        key = store_key(
+            reference, {**vars(self.preparation), "matched": self.histogram_matching, "part": [s.name for s in part]}
+        )
+        return PatchStore.build(
+            part.subjects,
+            lambda subject: self.preparation.prepared(subject, quantiles),
+            cache_dir() / "patches" / key,
+            key=key,
+            margin=self.patch_size // 2 + 1,
+            progress=run_progress(run, "preparing"),
+        )
+
+    def _patches(self, train: PatchStore, validation: PatchStore | None, index: int) -> PatchDataModule:
+        sampler: dict[str, SamplerName] = {"gradient": "weighted", "inside": "inside", "uniform": "uniform"}
+        return PatchDataModule(
+            train, validation, patch_size=self.patch_shape[1:], batch_size=self.batch_size, n_patches=self.n_patches,
+            sampler=sampler[self.sampler], seed=self.seed * 1000 + index,
+        )  # fmt: skip
+
+    def _drawn(self, store: PatchStore, n: int) -> torch.Tensor:
+        """Draw n patches for looking at or scoring, (n, *patch_shape), the same for the same seed."""
+        drawn = store.draw(n, self.patch_voxels, np.random.default_rng([self.seed, 7]), "inside")
+        return torch.from_numpy(drawn.patches).reshape(n, *self.patch_shape)
+
+    def _leave(self, run: Run, stack: Stack, train: PatchStore, validation: PatchStore | None) -> None:
+        """Write what a finished run is looked at by: weights, use of every unit, a few patches, scores."""
+        stack.eval()
+        run.save_weights("weights", {name: t.contiguous() for name, t in stack.state_dict().items()})
+        held_out = self._drawn(validation or train, N_SCORED)
+        with torch.no_grad():
+            use = {f"layer_{d}": unit_use(stack, held_out, d) for d in range(1, stack.n_layers + 1)}
+        run.save_arrays("units", **use)
+        run.save_arrays("patches", patches=held_out[:N_SHOWN].numpy())
+        scores = reconstruction_scores(stack, held_out)
+        run.finish({"scores": scores, "scored_on": "validation subjects" if validation else "training subjects"})
+
+
+def reconstruction_scores(stack: Stack, patches: torch.Tensor) -> dict[str, float]:
+    """Give mean squared error a voxel, and the share of the patches' variance about their mean that is explained."""
+    with torch.no_grad():
+        target = torch.cat([stack.normalize(p) for p in patches.split(256)])
+        rebuilt = torch.cat([stack(p) for p in patches.split(256)])
+    error = float((rebuilt - target).square().mean())
+    return {"mse": error, "explained_variance": 1 - error / float((target - target.mean(0)).square().mean())}
+
+
+def unit_use(stack: Stack, patches: torch.Tensor, depth: int) -> np.ndarray:
+    """Give the mean activation of every unit at a depth over patches, (n_units,); maps are averaged over places."""
+    n_units = stack.layer(depth - 1).n_hidden
+    h = torch.cat([stack.encode(p, depth) for p in patches.split(256)])
+    return h.reshape(len(patches), n_units, -1).mean((0, 2)).numpy()
+
+
+def _weights_and_places(stack: Stack) -> list[tuple[int, int]]:
+    """Give for each layer its weights, and the number of places of a patch where they are used."""
+    found, size = [], list(stack.patch_shape[1:])
+    for stage in stack.as_convolutions():
+        size = [n - k + 1 for n, k in zip(size, stage.weight.shape[2:], strict=True)]
+        found.append((stage.weight.numel(), int(np.prod(size))))
+        size = [n // stage.pool for n in size]
+    return found

@@ -1,0 +1,117 @@
+"""From a system's fields to a form, and from its cost to minutes on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from pydantic.fields import FieldInfo
+
+from workbench.systems.base import System
+
+EFFICIENCY = 0.35
+"""Share of this machine's matrix multiplication speed that a training step reaches, sampling and logging included;
+measured on both forms of wu2016 and on the family of stacked auto-encoders."""
+
+START_UP_S = 12.0
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting as a form shows it.
+
+    Attributes:
+        name: in code and on the command line.
+        title, help, group: what a person reads.
+        kind: ``integer``, ``number``, ``boolean``, ``choice``, ``numbers`` (a list of integers) or ``text``.
+        default: the published value.
+        minimum, maximum: bounds, or None.
+        exclusive_minimum: whether the minimum itself is not allowed.
+        choices: of a choice.
+    """
+
+    name: str
+    title: str
+    help: str
+    group: str
+    kind: Literal["integer", "number", "boolean", "choice", "numbers", "text"]
+    default: Any
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will take on this machine.
+
+    Attributes:
+        minutes: of training; preparation of the images comes on top.
+        parameters: trainable numbers.
+        memory_mb: of weights, optimizer and one batch.
+        sentence: the same in words.
+    """
+
+    minutes: float
+    parameters: int
+    memory_mb: float
+    sentence: str
+
+
+def fields(system: type[System]) -> list[Field]:
+    """Give a system's settings in their order."""
+    return [_field(name, info) for name, info in system.model_fields.items()]
+
+
+def estimate(system: System) -> Estimate:
+    """Turn a system's operations into minutes at this machine's measured speed."""
+    cost = system.cost()
+    minutes = (cost.flops / (EFFICIENCY * multiplication_speed()) + START_UP_S) / 60
+    memory = cost.memory_bytes / 2**20
+    return Estimate(
+        minutes,
+        cost.parameters,
+        memory,
+        f"About {_duration(minutes)}, {cost.parameters:,} parameters, {memory:,.0f} MB beside the images.",
+    )
+
+
+@lru_cache(maxsize=1)
+def multiplication_speed() -> float:
+    """Measure this machine: operations a second of a matrix product of the size that training uses."""
+    a, b = torch.rand(512, 1331), torch.rand(1331, 512)
+    best = float("inf")
+    for _ in range(8):
+        begin = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - begin)
+    return 2 * 512 * 1331 * 512 / best
+
+
+def _field(name: str, info: FieldInfo) -> Field:
+    kind, choices = _kind(info.annotation)
+    bounds = {type(m).__name__.lower(): m for m in info.metadata}
+    low = getattr(bounds.get("ge"), "ge", getattr(bounds.get("gt"), "gt", None))
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    return Field(
+        name, info.title or name, info.description or "", str(extra.get("group", "Settings")), kind, info.default, low,
+        getattr(bounds.get("le"), "le", None), "gt" in bounds, choices,
+    )  # fmt: skip
+
+
+def _kind(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    if get_origin(annotation) is Literal:
+        return "choice", get_args(annotation)
+    if get_origin(annotation) is tuple:
+        return "numbers", ()
+    return {bool: "boolean", int: "integer", float: "number"}.get(annotation, "text"), ()
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return "a minute"
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
