@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 
 from workbench.errors import CohortError
+from workbench.imaging.files import require_3d
 from workbench.imaging.geometry import resample, resample_like
 from workbench.imaging.intensity import correct_bias, match_histogram, rescale
 from workbench.imaging.subject import Subject
@@ -29,12 +30,14 @@ class ImagePreparation:
         spacing_mm: edge of the voxels that images are resampled to; 0 keeps theirs.
         bias_correction: whether N4 comes first.
         by_gradient: whether patches are to be sampled where the gradient is large.
+        dimensions: of the patches, 2 or 3.
     """
 
     modality: str
     spacing_mm: float
     bias_correction: bool
     by_gradient: bool
+    dimensions: int
 
     def modality_of(self, subject: Subject) -> str:
         """Give the modality that is taken from a subject.
@@ -63,8 +66,11 @@ class ImagePreparation:
 
         Raises:
             CohortError: several channels or time points in three dimensions, or an empty mask.
+            GeometryError: a picture or a single slice, and patches of three dimensions.
         """
         volume = _single_channel(subject.volume(self.modality_of(subject)), subject.name)
+        if self.dimensions == 3:
+            require_3d(volume, f"Learning from cubes (the setting dimensions = 3) for subject {subject.name}")
         mask = subject.mask_array(volume)
         mask = foreground(volume.data[0]) if mask is None else mask
         if self.bias_correction and not volume.is_picture:

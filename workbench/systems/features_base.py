@@ -14,6 +14,7 @@ import torch
 
 from workbench.errors import CohortError, RunError, SettingsError
 from workbench.imaging.cohort import Cohort
+from workbench.imaging.files import require_3d
 from workbench.imaging.geometry import resample_like
 from workbench.imaging.limits import check_header
 from workbench.imaging.subject import Subject
@@ -205,7 +206,9 @@ class FeatureLearning(System):
     @property
     def preparation(self) -> ImagePreparation:
         """What is done to every image before patches are taken."""
-        return ImagePreparation(self.modality, self.spacing_mm, self.bias_correction, self.sampler == "gradient")
+        return ImagePreparation(
+            self.modality, self.spacing_mm, self.bias_correction, self.sampler == "gradient", self.dimensions
+        )
 
     def prepared(self, subject: Subject, run: Run) -> tuple[Volume, np.ndarray]:
         """Give a subject's image as the network sees it, and the mask of its anatomy (X, Y, Z) bool."""
@@ -232,9 +235,12 @@ class FeatureLearning(System):
 
         Raises:
             CohortError: a subject lacks the image to learn from.
+            GeometryError: the first subject's image is a picture, and patches of three dimensions are wanted.
         """
-        for subject in cohort:
-            self.preparation.modality_of(subject)
+        modalities = [self.preparation.modality_of(subject) for subject in cohort]
+        if self.dimensions == 3:
+            first = cohort.subjects[0]
+            require_3d(first.volume(modalities[0]), "Learning from cubes (the setting dimensions = 3)")
 
     def preview(self, cohort: Cohort, n: int) -> PatchPreview:
         """Draw patches of the first subjects as training would see them, before any run is made."""
