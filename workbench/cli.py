@@ -183,7 +183,8 @@ def evaluate(
         _print(scores)
         return
     for name, (mean, low, high) in scores["summary"].items():
-        print(f"{name:<40} {mean:.4g}   95 % interval {low:.4g} to {high:.4g}")
+        interval = "one subject allows no interval" if low is None else f"95 % interval {low:.4g} to {high:.4g}"
+        print(f"{name:<24} {mean:<10.4g} {interval}")
 
 
 @app.command()

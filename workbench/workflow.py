@@ -290,7 +290,7 @@ def train_run(folder: Path, *, in_turn: bool = False) -> Run:
         cohort = open_cohort(run.info.cohort or "")
         if run.info.cohort_digest and cohort.digest != run.info.cohort_digest:
             run.log("the cohort's files have changed since the run was made")
-        _of_run(run).fit(cohort, run)
+        system_of(run).fit(cohort, run)
     return run
 
 
@@ -321,6 +321,11 @@ def open_run(run: RunId) -> Run:
         RunError: there is none.
     """
     return _open_run(run)
+
+
+def system_of(run: Run, changes: dict[str, Any] | None = None) -> System:
+    """Give the system that a run trained, with its settings; ``changes`` apply on top, for example another modality."""
+    return _system(run.info.system, run.info.settings | (changes or {}))
 
 
 def list_runs() -> list[Run]:
@@ -364,7 +369,7 @@ def filters(run_id: RunId, depth: int = 1) -> FilterBank:
     from workbench.systems.feature_views import filter_bank
 
     run = open_run(run_id)
-    return filter_bank(_features(_of_run(run)), run, depth)
+    return filter_bank(_features(system_of(run)), run, depth)
 
 
 def reconstructions(run_id: RunId, n: int = 12) -> Reconstructions:
@@ -372,7 +377,7 @@ def reconstructions(run_id: RunId, n: int = 12) -> Reconstructions:
     from workbench.systems.feature_views import reconstructions as _reconstructions
 
     run = open_run(run_id)
-    return _reconstructions(_features(_of_run(run)), run, n)
+    return _reconstructions(_features(system_of(run)), run, n)
 
 
 def encoder_decoder(run_id: RunId) -> EncoderDecoder:
@@ -380,7 +385,7 @@ def encoder_decoder(run_id: RunId) -> EncoderDecoder:
     from workbench.systems.feature_views import encoder_decoder_parts
 
     run = open_run(run_id)
-    return encoder_decoder_parts(_features(_of_run(run)), run)
+    return encoder_decoder_parts(_features(system_of(run)), run)
 
 
 stack_diagram = encoder_decoder
@@ -413,7 +418,7 @@ def _search(run_id: RunId, digest: str, cohort: str, subject: str) -> Any:
     from workbench.systems.feature_search import SubjectSearch
 
     run = open_run(run_id)
-    return SubjectSearch(_features(_of_run(run)), run, open_cohort(cohort)[subject])
+    return SubjectSearch(_features(system_of(run)), run, open_cohort(cohort)[subject])
 
 
 def predict(run_id: RunId, cohort: str, out: Path, progress: Progress = silent) -> list[Path]:
@@ -421,7 +426,7 @@ def predict(run_id: RunId, cohort: str, out: Path, progress: Progress = silent) 
     from workbench.imaging.predictions import write_predictions
 
     run = open_run(run_id)
-    system = _of_run(run)
+    system = system_of(run)
     return write_predictions(open_cohort(cohort), lambda subject: system.predict(subject, run), out, progress)
 
 
@@ -436,7 +441,7 @@ def evaluate(run_id: RunId, cohort: str, progress: Progress = silent) -> dict[st
         "run": run.id,
         "cohort": data.name,
         "cohort_digest": data.digest,
-        **_of_run(run).evaluate(data, run, progress),
+        **system_of(run).evaluate(data, run, progress),
     }
     run.save_scores(scores)
     return scores
@@ -458,7 +463,7 @@ def figure(run_id: RunId, name: str, theme: Theme = "light") -> Any:
     from workbench.systems.feature_figures import draw
 
     run = open_run(run_id)
-    return draw(_features(_of_run(run)), run, name, theme)
+    return draw(_features(system_of(run)), run, name, theme)
 
 
 def save_figure(run_id: RunId, name: str, out: Path, theme: Theme = "light") -> Path:
@@ -486,10 +491,6 @@ def _system(name: str, changes: dict[str, Any], preset: str = "") -> System:
     kind = catalog.load(name)
     base = dict(kind.preset(preset).changes) if preset else {}
     return kind.make(base | changes)
-
-
-def _of_run(run: Run) -> System:
-    return _system(run.info.system, run.info.settings)
 
 
 def _features(system: System) -> FeatureLearning:

@@ -79,14 +79,16 @@ def rescale(
     return volume.with_data(data)
 
 
-def match_histogram(volume: Volume, reference: Volume) -> Volume:
+def match_histogram(volume: Volume, reference: Volume, *, has_background: bool = True) -> Volume:
     """Change intensities so that their histogram is like that of a reference (Nyúl, Udupa, Zhang 2000, as in ITK).
 
-    Voxels below the mean of each image, mostly background, do not take part in finding the 15 landmarks.
+    Voxels below the mean of each image, mostly background, do not take part in finding the 15 landmarks, unless
+    there is no background.
 
     Args:
         volume: one channel, or as many as the reference.
         reference: any shape and place.
+        has_background: False where both hold foreground alone; then every voxel takes part.
     """
     import SimpleITK as sitk
 
@@ -98,7 +100,9 @@ def match_histogram(volume: Volume, reference: Volume) -> Volume:
         if image.min() == image.max() or other.min() == other.max():
             data[channel] = image  # nothing to match
             continue
-        matched = sitk.HistogramMatching(_image(image), _image(other), N_HISTOGRAM_LEVELS, N_MATCH_POINTS, True)
+        matched = sitk.HistogramMatching(
+            _image(image), _image(other), N_HISTOGRAM_LEVELS, N_MATCH_POINTS, has_background
+        )
         data[channel] = _array(matched, image.shape)
     return volume.with_data(data)
 

@@ -80,7 +80,7 @@ class ImagePreparation:
             raise CohortError(f"The mask of subject {subject.name} is empty; draw it again or leave the subject out.")
         image = rescale(volume, *PERCENTILES, mask).data[0]
         if quantiles is not None:
-            matched = match_histogram(_as_column(image[mask]), _as_column(quantiles))
+            matched = match_histogram(_as_column(image[mask]), _as_column(quantiles), has_background=False)
             image[mask] = np.clip(matched.data.ravel(), 0, 1)
         return volume.with_data(np.where(mask, image, 0)), mask
 

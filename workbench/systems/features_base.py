@@ -284,7 +284,7 @@ class FeatureLearning(System):
             patches = gather(volume.data, centers, self.patch_voxels).reshape(N_SCORED, *self.patch_shape)
             subjects[subject.name] = reconstruction_scores(stack, torch.from_numpy(patches))
         names = list(next(iter(subjects.values())))
-        summary = {n: list(mean_interval(np.array([s[n] for s in subjects.values()]))) for n in names}
+        summary = {n: _finite(mean_interval(np.array([s[n] for s in subjects.values()]))) for n in names}
         return {"subjects": subjects, "summary": summary}
 
     @property
@@ -351,6 +351,11 @@ def reconstruction_scores(stack: Stack, patches: torch.Tensor) -> dict[str, floa
         rebuilt = torch.cat([stack(p) for p in patches.split(256)])
     error = float((rebuilt - target).square().mean())
     return {"mse": error, "explained_variance": 1 - error / float((target - target.mean(0)).square().mean())}
+
+
+def _finite(interval: tuple[float, float, float]) -> list[float | None]:
+    """Give (mean, low, high) with None where one subject alone allows no interval, as JSON needs it."""
+    return [float(v) if np.isfinite(v) else None for v in interval]
 
 
 def unit_use(stack: Stack, patches: torch.Tensor, depth: int) -> np.ndarray:
