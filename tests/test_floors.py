@@ -16,7 +16,7 @@ FLOOR = {
     "errors": 1, "paths": 1, "progress": 1,
     "imaging": 2, "models": 2, "classical": 2, "metrics": 2, "runs": 2,
     "patches": 3, "phantoms": 3, "figures": 3, "tasks": 3,
-    "inference": 4, "systems": 5, "workflow": 6, "cli": 7, "app": 7,
+    "inference": 4, "systems": 5, "doors": 6, "workflow": 7, "cli": 8, "app": 8,
 }  # fmt: skip
 FLOOR_2_FROM_3 = {
     "patches": {"imaging"},

@@ -14,6 +14,7 @@ Research use only; not for diagnosis.
     tasks                      networks in training, as Lightning modules
     inference                  a trained network on a whole volume
     systems                    Section 3 of the review, one file a system
+    doors                      what the workflow can do, by subject
     workflow                   the one door for the command line, the pages and the notebooks
     cli, app                   those who knock on it
 """

@@ -1,0 +1,7 @@
+"""What the workflow can do, by subject; :mod:`workbench.workflow` is the one door through which it is used.
+
+systems   systems, their presets and settings, and what a training will take
+cohorts   bring, make, inspect, split and read cohorts
+runs      train, launch, resume, stop, compare and hand on runs
+views     what a trained run shows, predicts and scores
+"""

@@ -1,0 +1,225 @@
+"""Cohorts: bring, make, inspect, split and read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from workbench.errors import CohortError, SettingsError
+from workbench.paths import cohorts_dir
+from workbench.progress import Progress, silent
+from workbench.runs import job
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from workbench.imaging.cohort import Cohort
+    from workbench.imaging.fingerprint import Fingerprint
+    from workbench.imaging.splits import Split
+    from workbench.imaging.volume import Volume
+    from workbench.phantoms.appearance import Difficulty
+
+PHANTOM_KINDS = {
+    "brain": "Brains made from the MNI152 template: the deformation, the tissues and the contrasts are known."
+}
+
+
+def list_cohorts() -> list[Cohort]:
+    """Give every readable cohort of the data folder, by name."""
+    from workbench.imaging.cohort import read_cohort
+
+    found = []
+    for file in sorted(cohorts_dir().glob("*/cohort.csv")):
+        try:
+            found.append(read_cohort(file))
+        except CohortError:  # it is listed by list_broken_cohorts, with the reason
+            continue
+    return found
+
+
+def list_broken_cohorts() -> dict[str, str]:
+    """Give folders of the data folder whose cohort cannot be read: name → why."""
+    from workbench.imaging.cohort import read_cohort
+
+    broken = {}
+    for file in sorted(cohorts_dir().glob("*/cohort.csv")):
+        try:
+            read_cohort(file)
+        except CohortError as error:
+            broken[file.parent.name] = str(error)
+    return broken
+
+
+def open_cohort(name_or_path: str | Path) -> Cohort:
+    """Open a cohort by its name in the data folder, its folder, or its cohort.csv.
+
+    Raises:
+        CohortError: there is none.
+    """
+    from workbench.imaging.cohort import read_cohort
+
+    text = str(name_or_path)
+    named = cohorts_dir() / text
+    is_name = text and not any(c in text for c in "/\\") and (named / "cohort.csv").is_file()
+    return read_cohort(named if is_name else Path(text))
+
+
+def make_phantom(
+    kind: str, out: Path | str, *, n_subjects: int = 8, seed: int = 0, spacing_mm: float = 2.0, 
+    difficulty: Difficulty = "easy", progress: Progress = silent,
+) -> Cohort:  # fmt: skip
+    """Make a cohort whose truth is known; a bare name goes to the data folder.
+
+    Raises:
+        SettingsError: no phantom of that kind or difficulty.
+        CohortError: the folder exists already.
+    """
+    if kind not in PHANTOM_KINDS:
+        raise SettingsError(f"There is no phantom {kind!r}; known ones are {', '.join(PHANTOM_KINDS)}.")
+    from workbench.phantoms.brain import make_brain
+
+    return make_brain(
+        new_cohort(out),
+        n_subjects=n_subjects,
+        seed=seed,
+        spacing_mm=spacing_mm,
+        difficulty=difficulty,
+        progress=progress,
+    )
+
+
+def import_cohort(source: Path | str, out: Path | str, *, link: bool = False, progress: Progress = silent) -> Cohort:
+    """Import BIDS, dataset.json, DICOM, a zip, a folder of files or one file; a bare name goes to the data folder.
+
+    Raises:
+        FileError, CohortError: nothing in the source can be used, or ``out`` exists.
+        Cancelled: ``progress`` said so; nothing is left behind.
+    """
+    from workbench.imaging.importers import import_cohort as _import
+
+    return _import(Path(source).expanduser(), new_cohort(out), link=link, progress=progress)
+
+
+def import_uploads(files: Iterable[tuple[str, BinaryIO]], out: str, progress: Progress = silent) -> Cohort:
+    """Import files that came through the browser."""
+    from workbench.imaging.uploads import staged
+
+    with staged(files) as folder:
+        return import_cohort(folder, out, progress=progress)
+
+
+def start_import(source: str, name: str, *, link: bool = False) -> job.Job:
+    """Import a folder of this machine in a process of its own; follow it with :func:`read_job`."""
+    return job.start_job(["import", source, str(new_cohort(name)), *(["--link"] if link else [])])
+
+
+def start_phantom(
+    name: str, *, n_subjects: int = 8, seed: int = 0, spacing_mm: float = 2.0, difficulty: Difficulty = "easy"
+) -> job.Job:
+    """Make a phantom cohort in a process of its own; follow it with :func:`read_job`."""
+    numbers = [
+        "--subjects",
+        str(n_subjects),
+        "--seed",
+        str(seed),
+        "--spacing",
+        str(spacing_mm),
+        "--difficulty",
+        difficulty,
+    ]
+    return job.start_job(["phantom", "brain", str(new_cohort(name)), *numbers])
+
+
+def delete_cohort(name: str) -> None:
+    """Delete a cohort of the data folder; runs trained on it stay.
+
+    Raises:
+        CohortError: there is no such cohort in the data folder.
+    """
+    from workbench.imaging.cohort import delete_cohort as _delete
+
+    _delete(cohorts_dir(), name)
+
+
+def inspect(cohort: Cohort, progress: Progress = silent) -> Fingerprint:
+    """Give a cohort's fingerprint; it is kept beside the cohort until the data changes."""
+    from workbench.imaging.stored_fingerprint import stored_fingerprint
+
+    return stored_fingerprint(cohort, progress)
+
+
+def describe_fingerprint(found: Fingerprint) -> str:
+    """Give a fingerprint as lines of text."""
+    from workbench.imaging.stored_fingerprint import describe
+
+    return describe(found)
+
+
+def make_split(cohort: Cohort, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15), seed: int = 0) -> Split:
+    """Split a cohort by group into training, validation and test."""
+    from workbench.imaging.splits import split_by_group
+
+    return split_by_group(cohort, fractions, seed)
+
+
+def save_split(cohort: Cohort, split: Split | None) -> Cohort:
+    """Write the split into cohort.csv; None takes it out again.
+
+    Raises:
+        CohortError: a group would be in two parts.
+    """
+    from dataclasses import replace
+
+    from workbench.imaging.cohort import write_cohort
+    from workbench.imaging.splits import check_split
+
+    if split is not None:
+        check_split(cohort, split)
+    parts = (
+        {} if split is None else {name: part for part in ("train", "validation", "test") for name in split.part(part)}
+    )
+    return write_cohort(cohort.path.parent, [replace(s, split=parts.get(s.name)) for s in cohort])
+
+
+def load_volume(cohort: str, subject: str, modality: str) -> Volume:
+    """Read one image of one subject."""
+    return open_cohort(cohort)[subject].volume(modality)
+
+
+def load_overlay(cohort: str, subject: str, kind: str, modality: str) -> np.ndarray | None:
+    """Read the ``"label"`` map or ``"mask"`` of a subject on the lattice of one of its images, (X, Y, Z) or None."""
+    found = open_cohort(cohort)[subject]
+    like = found.volume(modality)
+    return found.label_map(like) if kind == "label" else found.mask_array(like)
+
+
+def label_names(cohort: str) -> dict[int, str]:
+    """Give what the values of a cohort's label maps mean: its labels.json; empty without one."""
+    return open_cohort(cohort).label_names
+
+
+def default_split(cohort: Cohort, seed: int) -> Split | None:
+    """Split by group as far as there are groups: three parts, two, or everything for training."""
+    from workbench.imaging.splits import group_of
+
+    n_groups = len({group_of(subject) for subject in cohort})
+    if n_groups == 1:
+        return None
+    return make_split(cohort, (0.7, 0.15, 0.15) if n_groups > 2 else (0.5, 0.5, 0.0), seed)
+
+
+def new_cohort(out: Path | str) -> Path:
+    """Turn a bare name into a folder of the data folder, and refuse one that exists.
+
+    Raises:
+        CohortError: the folder exists, or the name cannot be a folder's.
+    """
+    path = Path(out).expanduser()
+    if isinstance(out, str) and not any(c in out for c in "/\\"):
+        if not out.strip() or out.startswith(".") or any(c in out for c in '<>:"|?*\0'):
+            raise CohortError(f"{out!r} cannot name a cohort; use letters, digits, spaces, - and _.")
+        path = cohorts_dir() / out.strip()
+    if path.exists():
+        raise CohortError(f"{path} exists already; choose another name or delete it first.")
+    return path
