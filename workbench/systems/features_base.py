@@ -133,7 +133,7 @@ class FeatureLearning(System):
     )
     batch_size: int = setting(128, "Batch size", "Patches in a step.", "Training", ge=2, le=65_536)
     learning_rate: float = setting(
-        1e-3, "Learning rate", "Of Adam, while pretraining; fine-tuning uses a third.", "Training", gt=0, le=1
+        3e-3, "Learning rate", "Of Adam, while pretraining; fine-tuning uses a third.", "Training", gt=0, le=1
     )
     weight_decay: float = setting(0.0, "Weight decay λ", "Of λ‖W‖².", "Training", ge=0, le=1)
 
