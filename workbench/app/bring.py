@@ -1,0 +1,138 @@
+"""Ways to get a cohort: upload files, name a folder of this machine, make a phantom."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Literal
+
+import streamlit as st
+
+from workbench import workflow
+from workbench.app.jobs import job_card
+from workbench.app.messages import guard, plain
+from workbench.app.state import cohort_names, prefer
+
+DIFFICULTIES: list[Literal["easy", "7T-like"]] = ["easy", "7T-like"]
+FORMATS = "NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG or TIFF; also a zip of a DICOM, BIDS or dataset.json folder."
+
+
+def bring_forms() -> None:
+    """Show the three ways side by side, and how far a running import is."""
+    watch_job()
+    upload, folder, phantom = st.tabs(["Upload files", "Name a folder", "Make a phantom"])
+    with upload, guard("import these files"):
+        _upload()
+    with folder, guard("import this folder"):
+        _folder()
+    with phantom, guard("make this phantom"):
+        _phantom()
+
+
+def watch_job() -> None:
+    """Follow the import that this session started; when it has ended well its cohort is the current one."""
+    job_id = st.session_state.get("import_job")
+    if job_id is None:
+        return
+    with guard("follow the import"):
+        state = job_card(job_id)
+        name = st.session_state.get("import_name", "")
+        if state == "finished" and name in cohort_names():
+            prefer("cohort", name)
+        if state != "running":
+            st.session_state.pop("import_job")
+
+
+def _upload() -> None:
+    files = st.file_uploader(
+        "Images",
+        accept_multiple_files=True,
+        key="upload-files",
+        help=f"{FORMATS} Up to 2 GB a file; they stay on this machine.",
+    )
+    name = _name("upload", _suggest(files[0].name) if files else "")
+    if st.button("Import the files", type="primary", icon=":material/upload:", disabled=not files, key="upload-go"):
+        bar = st.progress(0.0, text="Starting")
+        workflow.import_uploads(
+            ((f.name, f) for f in files), name, lambda fraction, message: _tell(bar, fraction, message)
+        )
+        bar.empty()
+        prefer("cohort", name)
+        st.toast("The cohort is ready.", icon=":material/check_circle:")
+        st.rerun()
+    st.caption(FORMATS)
+
+
+def _folder() -> None:
+    source = st.text_input(
+        "Folder or file on the machine that runs this app", key="folder-source", placeholder="/data/my-study"
+    )
+    name = _name("folder", _suggest(source))
+    link = st.toggle(
+        "Link instead of copy",
+        key="folder-link",
+        help="For large cohorts: images stay where they are. Moving them breaks the cohort.",
+    )
+    if st.button(
+        "Import the folder",
+        type="primary",
+        icon=":material/drive_folder_upload:",
+        disabled=not source.strip(),
+        key="folder-go",
+    ):
+        _follow(workflow.start_import(source.strip(), name, link=link).id, name)
+    st.caption(
+        "BIDS, MSD and nnU-Net (dataset.json), DICOM series, or any folder of images: the layout is found by looking."
+    )
+
+
+def _phantom() -> None:
+    st.markdown(plain(workflow.PHANTOM_KINDS["brain"]))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        n_subjects = st.number_input("Subjects", 1, 100, 8, key="phantom-n", width=120)
+        spacing = st.segmented_control(
+            "Voxel size (mm)",
+            [1.0, 2.0, 3.0],
+            default=2.0,
+            required=True,
+            key="phantom-mm",
+            format_func=lambda v: f"{v:g}",
+        )
+        difficulty = st.segmented_control(
+            "Contrast and noise", DIFFICULTIES, default="easy", required=True, key="phantom-difficulty"
+        )
+        seed = st.number_input(
+            "Seed", 0, 2**31 - 1, 0, key="phantom-seed", width=140, help="The same seed gives the same bytes."
+        )
+    name = _name("phantom", "brain-phantom")
+    if st.button("Make it", type="primary", icon=":material/auto_awesome:", key="phantom-go"):
+        job = workflow.start_phantom(
+            name,
+            n_subjects=int(n_subjects),
+            seed=int(seed),
+            spacing_mm=float(spacing or 2.0),
+            difficulty=difficulty or "easy",
+        )
+        _follow(job.id, name)
+
+
+def _follow(job_id: str, name: str) -> None:
+    st.session_state["import_job"], st.session_state["import_name"] = job_id, name
+    st.rerun()
+
+
+def _name(kind: str, suggestion: str) -> str:
+    """Ask for the cohort's name; the suggestion is one that is still free."""
+    taken, free, number = set(cohort_names()), suggestion, 2
+    while free and free in taken:
+        free, number = f"{suggestion}-{number}", number + 1
+    return st.text_input("Name of the new cohort", free, key=f"{kind}-name-{free}", max_chars=60)
+
+
+def _suggest(source: str) -> str:
+    stem = PurePath(source.strip().replace("\\", "/")).name.split(".")[0]
+    return re.sub(r"[^\w-]+", "-", stem).strip("-").lower()[:40]
+
+
+def _tell(bar: st.delta_generator.DeltaGenerator, fraction: float, message: str) -> None:
+    bar.progress(min(1.0, max(0.0, fraction)), text=plain(message))

@@ -1,0 +1,53 @@
+"""Terms of the pages in a sentence each, with the place in the review that explains them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+REVIEW = "https://doi.org/10.1146/annurev-bioeng-071516-044442"
+REVIEW_NAME = "Shen, Wu, Suk 2017, *Deep Learning in Medical Image Analysis*"
+
+TERMS: dict[str, tuple[str, str]] = {
+    "Auto-encoder": (
+        "A network that learns to give back its input through a hidden layer, and so finds a code for it.",
+        "2.3.1",
+    ),
+    "Stacked auto-encoder": (
+        "Auto-encoders on top of each other: each takes the hidden units of the one below as its input.",
+        "2.3.1",
+    ),
+    "Sparse auto-encoder": (
+        "An auto-encoder that is charged for units which are active too often, so that few are at a time.",
+        "3.1",
+    ),
+    "Denoising": ("The input is corrupted, the target is not: the network has to learn what belongs together.", "2.6"),
+    "Pretraining": ("Layers are trained one after the other, each with the layers below kept as they are.", "2.3"),
+    "Fine-tuning": ("All layers together are trained on, from where pretraining has left them.", "2.4"),
+    "Patch": ("A small box of voxels around a point; the input of the network in place of the whole image.", "2.2"),
+    "Filter": ("The weights from the input voxels to one hidden unit, drawn as the patch that excites it most.", "3.1"),
+    "Dead unit": ("A hidden unit that is active for nearly no input, and so says nothing.", "2.3.1"),
+    "Correspondence": ("The point of another brain that is the same place of the anatomy.", "3.1"),
+    "Similarity map": (
+        "For one point of the template: how alike each voxel of the subject is under a kind of feature.",
+        "3.1",
+    ),
+    "SIFT": (
+        "Histograms of the directions of the gradient around a point: a feature that was designed by hand.",
+        "3.1",
+    ),
+    "Over-fitting": (
+        "The network knows its training subjects by heart and fails on others; held-out subjects show it.",
+        "2.6",
+    ),
+    "Phantom": ("A synthetic subject whose truth is known, made on this machine.", "1"),
+    "Group": ("What a split must not tear apart, for example all images of one patient.", "2.6"),
+}
+
+
+def terms(*names: str) -> None:
+    """Show a button that opens to these terms."""
+    with st.popover("Terms", icon=":material/menu_book:", type="tertiary"):
+        for name in names:
+            sentence, section = TERMS[name]
+            st.markdown(f"**{name}.** {sentence} [Section {section}]({REVIEW})")
+        st.caption(f"Sections of [{REVIEW_NAME}]({REVIEW}).")

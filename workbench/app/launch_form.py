@@ -1,0 +1,81 @@
+"""From a system and a preset to a started run: card, settings, differences, estimate, preview."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from workbench import workflow
+from workbench.app.downloads import chart
+from workbench.app.forms import differences
+from workbench.app.glossary import REVIEW
+from workbench.app.state import theme
+from workbench.figures import patches as patch_figures
+
+
+def system_card(card: Any) -> None:
+    """Show what a system is, from its file's own text."""
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{card.title}**", width="stretch")
+            if card.section:
+                st.badge(f"Section {card.section}", icon=":material/menu_book:", color="gray")
+        st.caption(f"{card.review}. [The review]({REVIEW}).")
+        with st.expander("Input, network, training", icon=":material/description:"):
+            for name in ("input", "network", "training", "output", "reported", "departs", "citation"):
+                title = {"departs": "Departs from the paper in"}.get(name, name.capitalize())
+                st.markdown(f"**{title}.** {getattr(card, name)}")
+
+
+def choose_preset(system: str) -> Any:
+    """Show the presets with what each takes on this machine, and give the chosen one."""
+    presets = {p.name: p for p in workflow.system_presets(system)}
+    start = "cpu" if "cpu" in presets else next(iter(presets))
+    name = st.segmented_control(
+        "Preset",
+        list(presets),
+        default=start,
+        required=True,
+        key=f"preset-{system}",
+        format_func=preset_title,
+        wrap=True,
+    )
+    preset = presets[name or start]
+    st.caption(f"{preset.sentence} {minutes(system, json.dumps(preset.changes)).split(',')[0]} on this machine.")
+    return preset
+
+
+def preset_title(name: str) -> str:
+    """Give a preset's name as a label."""
+    return {"cpu": "CPU"}.get(name, name.capitalize())
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def minutes(system: str, settings: str) -> str:
+    """Say in words what a training takes on this machine; ``settings`` are JSON, so that equal ones are asked once."""
+    return str(workflow.estimate(system, workflow.check_settings(system, json.loads(settings))).sentence)
+
+
+def review_launch(system: str, preset: Any, settings: dict[str, Any]) -> None:
+    """Show the estimate and what differs from the preset."""
+    time, _, rest = minutes(system, json.dumps(settings)).partition(", ")
+    st.metric("Expected on this machine", time, rest.rstrip("."), delta_color="off", delta_arrow="off", border=True)
+    changed = differences(system, preset, settings)
+    if len(changed):
+        st.markdown("**Changed from the preset**")
+        st.dataframe(changed, hide_index=True, alt="Settings that differ from the preset")
+    else:
+        st.caption(f"The settings are those of the preset {preset_title(preset.name)}.")
+
+
+def preview(system: str, settings: dict[str, Any], cohort: Any) -> None:
+    """Draw 16 patches as training would see them."""
+    found = _preview(system, json.dumps(settings), cohort.name, cohort.digest)
+    chart(patch_figures.patch_grid(found.patches, found.subjects, found.centers_mm, theme=theme()), "preview")
+
+
+@st.cache_resource(max_entries=8, show_spinner="Drawing patches")
+def _preview(system: str, settings: str, cohort: str, digest: str) -> Any:
+    return workflow.preview_patches(system, json.loads(settings), cohort, n=16)
