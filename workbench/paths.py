@@ -1,11 +1,11 @@
 """Where the workbench keeps what it makes: one data root, moved by ``WORKBENCH_DATA``.
 
-    data/
-      cohorts/   one folder a cohort, with its cohort.csv
-      runs/      one folder a training run
-      atlases/   label images that users bring
-      jobs/      imports under way, and how they ended
-      cache/     preprocessed volumes and feature volumes; may be deleted at any time
+data/
+  cohorts/   one folder a cohort, with its cohort.csv
+  runs/      one folder a training run
+  atlases/   label images that users bring
+  jobs/      imports under way, and how they ended
+  cache/     preprocessed volumes and feature volumes; may be deleted at any time
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import os
 import pickle
 import struct
 import tracemalloc
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from nibabel.testing import data_path
 
 from workbench.errors import FileError, GeometryError, TooLarge, UnreadableFile
-from workbench.imaging.nifti import SeriesGrid, read_nifti, write_nifti
+from workbench.imaging.nifti import SeriesGrid, nifti_bytes, read_nifti, write_nifti
 from workbench.imaging.volume import Grid, Volume
 
 SPACING = np.array([0.75, 1.5, 3.25])
@@ -315,3 +316,11 @@ def test_real_images_go_out_as_they_came_in(tmp_path, real_data):
         assert np.array_equal(back.affine, source.affine) or np.abs(back.affine - source.affine).max() < 1e-5
         assert np.array_equal(np.asarray(back.dataobj), source.get_fdata(dtype=np.float32)), file.name
         assert back.header.get_zooms()[3:] == source.header.get_zooms()[3:]
+
+
+def test_bytes_for_a_download_are_a_file_and_hold_no_nan(tmp_path: Path) -> None:
+    data = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    data[0, 0, 0, :2] = np.nan
+    (tmp_path / "a.nii.gz").write_bytes(nifti_bytes(Volume(data, np.diag([2.0, 2, 2, 1]))))
+    read = read_nifti(tmp_path / "a.nii.gz")
+    assert read.data[0, 0, 0].tolist() == [2, 2, 2, 3] and read.spacing == (2.0, 2.0, 2.0)

@@ -165,3 +165,7 @@ def test_two_millimetre_truth_holds_to_half_a_voxel(tmp_path: Path) -> None:
     error = np.linalg.norm(back + pull(there, back, 2.0), axis=0) / 2.0
     assert np.percentile(error, 99) < 0.5
     assert jacobian_determinant(there, 2.0).min() > 0
+
+
+def test_labels_have_names(cohort: Cohort) -> None:
+    assert cohort.label_names == {0: "background", 1: "CSF", 2: "grey matter", 3: "white matter"}

@@ -110,11 +110,10 @@ def as_figure(view: Any) -> SimilarityMaps:
 
 def map_files(view: Any) -> dict[str, Any]:
     """Give each map as a NIfTI file on the subject's lattice, made when it is asked for."""
-    to_bytes = getattr(workflow, "nifti_bytes", None)
-    if to_bytes is None:
-        return {}
     return {
-        f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.nii.gz": partial(to_bytes, view.subject.with_data(values, name))
+        f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.nii.gz": partial(
+            workflow.nifti_bytes, view.subject.with_data(values, name)
+        )
         for name, values in view.maps.items()
     }
 

@@ -14,7 +14,6 @@ from workbench.app.state import cohort_names, prefer
 COHORT = "sample-brains"
 TITLE = "Try it"
 SYSTEM, PRESET = "sae", "quick"
-CHANGES = {"n_patches": 16_000, "n_epochs_pretraining": 5, "learning_rate": 5e-3}  # enough for filters with a shape
 N_SUBJECTS = 6
 
 
@@ -76,7 +75,7 @@ def _make() -> None:
 
 
 def _train() -> None:
-    workflow.launch(SYSTEM, COHORT, CHANGES, preset=PRESET, title=TITLE)
+    workflow.launch(SYSTEM, COHORT, preset=PRESET, title=TITLE)
     st.rerun()
 
 

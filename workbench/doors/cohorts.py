@@ -194,6 +194,13 @@ def load_overlay(cohort: str, subject: str, kind: str, modality: str) -> np.ndar
     return found.label_map(like) if kind == "label" else found.mask_array(like)
 
 
+def nifti_bytes(volume: Volume) -> bytes:
+    """Give a Volume as the bytes of a .nii.gz file, for a download."""
+    from workbench.imaging.nifti import nifti_bytes as _bytes
+
+    return _bytes(volume)
+
+
 def label_names(cohort: str) -> dict[int, str]:
     """Give what the values of a cohort's label maps mean: its labels.json; empty without one."""
     return open_cohort(cohort).label_names

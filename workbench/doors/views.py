@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from workbench.figures.diagrams import EncoderDecoder
     from workbench.figures.theme import Theme
     from workbench.systems.base import System
+    from workbench.systems.feature_images import PatchPreview
     from workbench.systems.feature_search import SimilarityView
     from workbench.systems.feature_views import FilterBank, Reconstructions
-    from workbench.systems.features_base import FeatureLearning, PatchPreview
+    from workbench.systems.features_base import FeatureLearning
 
 
 def preview_patches(name: str, settings: dict[str, Any], cohort: str, n: int = 16) -> PatchPreview:

@@ -141,6 +141,12 @@ def write_cohort(folder: Path, subjects: list[Subject] | tuple[Subject, ...]) ->
     return read_cohort(folder)
 
 
+def write_label_names(folder: Path, names: dict[int, str]) -> None:
+    """Write what the values of the label maps mean to ``labels.json`` beside cohort.csv."""
+    text = json.dumps({str(value): name for value, name in names.items()}, indent=1, ensure_ascii=False)
+    (folder / "labels.json").write_text(text + "\n", encoding="utf-8")
+
+
 def _table(file: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Read the column names, and each row's cells that are not empty; spaces around both are dropped."""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +114,16 @@ def write_nifti(
     array = array[..., 0] if volume.n_channels == 1 else array
     step = grid.time_step_s if isinstance(grid, SeriesGrid) else None
     write_array(array, grid.affine, target, dtype=dtype, intent=intent, time_step_s=step)
+
+
+def nifti_bytes(volume: Volume) -> bytes:
+    """Give a Volume as the bytes of a .nii.gz file; where it has no number it gets its lowest one."""
+    finite = np.isfinite(volume.data)
+    lowest = volume.data[finite].min() if finite.any() else 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "image.nii.gz"
+        write_nifti(volume.with_data(np.where(finite, volume.data, lowest)), file)
+        return file.read_bytes()
 
 
 def read_stored(path: Path) -> Stored:

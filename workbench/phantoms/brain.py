@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.errors import CohortError, SettingsError
-from workbench.imaging.cohort import Cohort, read_cohort, write_cohort
+from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
 from workbench.imaging.fields import write_field
 from workbench.imaging.nifti import write_nifti
 from workbench.imaging.subject import Subject
@@ -80,6 +80,7 @@ def make_brain(
             progress(i / (n_subjects + 1), f"Making {name}, {i} of {n_subjects}")
             subjects.append(_make_subject(partial, name, template, CLEAN if i == 0 else look, [seed, i], chosen))
         write_cohort(partial, subjects)
+        write_label_names(partial, LABEL_NAMES)
         progress(1.0, f"Made {n_subjects} brains and the template")
         partial.chmod(0o755)
         partial.replace(out)

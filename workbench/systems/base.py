@@ -60,11 +60,15 @@ class Cost:
         parameters: trainable numbers.
         flops: floating-point operations of the whole training.
         memory_bytes: of weights, optimizer state and one batch.
+        n_steps: batches of the whole training.
+        efficiency: the share of a machine's matrix multiplication speed that the network reaches.
     """
 
     parameters: int
     flops: float
     memory_bytes: float
+    n_steps: int
+    efficiency: float
 
 
 def setting(default: Any, title: str, help: str, group: str, **bounds: Any) -> Any:

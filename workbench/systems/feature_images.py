@@ -8,12 +8,15 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 
 from workbench.errors import CohortError
+from workbench.imaging.cohort import Cohort
 from workbench.imaging.files import require_3d
 from workbench.imaging.geometry import resample, resample_like
 from workbench.imaging.intensity import correct_bias, match_histogram, rescale
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
+from workbench.patches.gather import gather
 from workbench.patches.prepared import Prepared
+from workbench.patches.samplers import weighted
 
 N_QUANTILES = 4096
 PERCENTILES = (0.5, 99.5)
@@ -111,6 +114,38 @@ class ImagePreparation:
         smooth = volume.with_data(gaussian_filter(volume.data[0], sigma))
         coarse = resample(smooth, (wanted, wanted, wanted))
         return coarse, resample_like(where, coarse).data[0] > 0.5
+
+
+@dataclass(frozen=True)
+class PatchPreview:
+    """Patches as training would see them.
+
+    Attributes:
+        patches: (n, C, X, Y, Z) or (n, C, *spatial), before the network's own normalization.
+        subjects: (n,) names.
+        centers_mm: (n, 3).
+    """
+
+    patches: np.ndarray
+    subjects: list[str]
+    centers_mm: np.ndarray
+
+
+def preview_patches(
+    preparation: ImagePreparation, cohort: Cohort, n: int, size: tuple[int, int, int], matched: bool, seed: int
+) -> PatchPreview:
+    """Draw n patches (n, C, *size) of a cohort's first two subjects, as training would see them."""
+    shown = list(cohort)[:2]
+    quantiles = preparation.quantiles(shown[0]) if matched else None
+    patches, names, places = [], [], []
+    for i, subject in enumerate(shown):
+        volume, mask = preparation.image(subject, quantiles)
+        weights = preparation.weights(volume, mask)
+        centers = weighted(mask if weights is None else weights, n // len(shown), np.random.default_rng([seed, i]))
+        patches.append(gather(volume.data, centers, size))
+        names += [subject.name] * len(centers)
+        places.append(volume.to_mm(centers))
+    return PatchPreview(np.concatenate(patches), names, np.concatenate(places))
 
 
 def foreground(image: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from workbench.figures.diagrams import EncoderDecoder
 from workbench.models.layers import DEAD_BELOW
 from workbench.models.stack import Stack
 from workbench.runs.run import Run
-from workbench.systems.features_base import FeatureLearning, reconstruction_scores
+from workbench.systems.feature_scores import reconstruction_scores
+from workbench.systems.features_base import FeatureLearning
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ the run's split.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from workbench.models.layers import Corruption, CorruptionKind, NormalizationNam
 from workbench.models.stack import Stack
 from workbench.patches.datamodule import PatchDataModule
 from workbench.patches.gather import gather
-from workbench.patches.samplers import inside, weighted
+from workbench.patches.samplers import inside
 from workbench.patches.store import PatchStore, SamplerName, store_key
 from workbench.paths import cache_dir
 from workbench.progress import Progress, silent
@@ -34,26 +34,14 @@ from workbench.runs.run import Run, run_progress
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
 from workbench.systems.base import Cost, System, setting
-from workbench.systems.feature_images import ImagePreparation
+from workbench.systems.feature_images import ImagePreparation, PatchPreview, preview_patches
+from workbench.systems.feature_scores import finite, reconstruction_scores, unit_use, weights_and_places
 from workbench.tasks.autoencoding import FineTuning, LayerPretraining
 
+DENSE_EFFICIENCY, SLIDING_EFFICIENCY = 0.35, 0.17
+"""Shares of the speed of matrix products that trainings of both forms reached on a CPU."""
 N_SHOWN = 64
 N_SCORED = 2000
-
-
-@dataclass(frozen=True)
-class PatchPreview:
-    """Patches as training would see them.
-
-    Attributes:
-        patches: (n, C, *spatial), before the network's own normalization.
-        subjects: (n,) names.
-        centers_mm: (n, 3).
-    """
-
-    patches: np.ndarray
-    subjects: list[str]
-    centers_mm: np.ndarray
 
 
 class FeatureLearning(System):
@@ -218,16 +206,19 @@ class FeatureLearning(System):
     def cost(self) -> Cost:
         """Count from the network: a step of a layer takes twelve operations a weight and place, passing it two."""
         stack = self.network()
-        layers = _weights_and_places(stack)
+        layers = weights_and_places(stack)
         whole = [weights * places for weights, places in layers]
         greedy = sum(12 * w * min(p, SUBPATCHES) + 2 * sum(whole[:i]) for i, (w, p) in enumerate(layers))
         flops = self.n_patches * (greedy * self.n_epochs_pretraining + 12 * sum(whole) * self.n_epochs_fine_tuning)
         n_parameters = sum(p.numel() for p in stack.parameters())
         maps = sum(stack.layer(i).n_hidden * places for i, (_, places) in enumerate(layers))
+        slides = any(places > 1 for _, places in layers)
         return Cost(
-            n_parameters,
-            float(flops),
-            16.0 * n_parameters + 24.0 * self.batch_size * (maps + np.prod(self.patch_shape)),
+            parameters=n_parameters,
+            flops=float(flops),
+            memory_bytes=16.0 * n_parameters + 24.0 * self.batch_size * (maps + np.prod(self.patch_shape)),
+            n_steps=sum(plan.n_epochs * (plan.n_batches or 0) for plan in self.stages()),
+            efficiency=SLIDING_EFFICIENCY if slides else DENSE_EFFICIENCY,
         )
 
     def check(self, cohort: Cohort) -> None:
@@ -245,18 +236,8 @@ class FeatureLearning(System):
     def preview(self, cohort: Cohort, n: int) -> PatchPreview:
         """Draw patches of the first subjects as training would see them, before any run is made."""
         self.check(cohort)
-        shown = list(cohort)[:2]
-        quantiles = self.preparation.quantiles(shown[0]) if self.histogram_matching else None
-        patches, names, places = [], [], []
-        for i, subject in enumerate(shown):
-            volume, mask = self.preparation.image(subject, quantiles)
-            weights = self.preparation.weights(volume, mask)
-            rng = np.random.default_rng([self.seed, i])
-            centers = weighted(mask if weights is None else weights, n // len(shown), rng)
-            patches.append(gather(volume.data, centers, self.patch_voxels).reshape(-1, *self.patch_shape))
-            names += [subject.name] * len(centers)
-            places.append(volume.to_mm(centers))
-        return PatchPreview(np.concatenate(patches), names, np.concatenate(places))
+        found = preview_patches(self.preparation, cohort, n, self.patch_voxels, self.histogram_matching, self.seed)
+        return replace(found, patches=found.patches.reshape(-1, *self.patch_shape))
 
     def predict(self, subject: Subject, run: Run) -> Volume:
         """Give the code of every voxel inside the mask, 0 elsewhere, on the lattice of the subject's image.
@@ -284,7 +265,7 @@ class FeatureLearning(System):
             patches = gather(volume.data, centers, self.patch_voxels).reshape(N_SCORED, *self.patch_shape)
             subjects[subject.name] = reconstruction_scores(stack, torch.from_numpy(patches))
         names = list(next(iter(subjects.values())))
-        summary = {n: _finite(mean_interval(np.array([s[n] for s in subjects.values()]))) for n in names}
+        summary = {n: finite(mean_interval(np.array([s[n] for s in subjects.values()]))) for n in names}
         return {"subjects": subjects, "summary": summary}
 
     @property
@@ -333,7 +314,7 @@ class FeatureLearning(System):
 
     def _leave(self, run: Run, stack: Stack, train: PatchStore, validation: PatchStore | None) -> None:
         """Write what a finished run is looked at by: weights, use of every unit, a few patches, scores."""
-        stack.eval()
+        stack = stack.cpu().eval()
         run.save_weights("weights", {name: t.contiguous() for name, t in stack.state_dict().items()})
         held_out = self._drawn(validation or train, N_SCORED)
         with torch.no_grad():
@@ -342,34 +323,3 @@ class FeatureLearning(System):
         run.save_arrays("patches", patches=held_out[:N_SHOWN].numpy())
         scores = reconstruction_scores(stack, held_out)
         run.finish({"scores": scores, "scored_on": "validation subjects" if validation else "training subjects"})
-
-
-def reconstruction_scores(stack: Stack, patches: torch.Tensor) -> dict[str, float]:
-    """Give mean squared error a voxel, and the share of the patches' variance about their mean that is explained."""
-    with torch.no_grad():
-        target = torch.cat([stack.normalize(p) for p in patches.split(256)])
-        rebuilt = torch.cat([stack(p) for p in patches.split(256)])
-    error = float((rebuilt - target).square().mean())
-    return {"mse": error, "explained_variance": 1 - error / float((target - target.mean(0)).square().mean())}
-
-
-def _finite(interval: tuple[float, float, float]) -> list[float | None]:
-    """Give (mean, low, high) with None where one subject alone allows no interval, as JSON needs it."""
-    return [float(v) if np.isfinite(v) else None for v in interval]
-
-
-def unit_use(stack: Stack, patches: torch.Tensor, depth: int) -> np.ndarray:
-    """Give the mean activation of every unit at a depth over patches, (n_units,); maps are averaged over places."""
-    n_units = stack.layer(depth - 1).n_hidden
-    h = torch.cat([stack.encode(p, depth) for p in patches.split(256)])
-    return h.reshape(len(patches), n_units, -1).mean((0, 2)).numpy()
-
-
-def _weights_and_places(stack: Stack) -> list[tuple[int, int]]:
-    """Give for each layer its weights, and the number of places of a patch where they are used."""
-    found, size = [], list(stack.patch_shape[1:])
-    for stage in stack.as_convolutions():
-        size = [n - k + 1 for n, k in zip(size, stage.weight.shape[2:], strict=True)]
-        found.append((stage.weight.numel(), int(np.prod(size))))
-        size = [n // stage.pool for n in size]
-    return found

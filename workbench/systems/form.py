@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,11 +13,9 @@ from pydantic.fields import FieldInfo
 
 from workbench.systems.base import System
 
-EFFICIENCY = 0.35
-"""Share of this machine's matrix multiplication speed that a training step reaches, sampling and logging included;
-measured on both forms of wu2016 and on the family of stacked auto-encoders."""
-
-START_UP_S = 12.0
+START_UP_S = 5.0
+STEP_S = 0.005
+"""What a batch costs beside its arithmetic: drawing the patches, the optimizer, the callbacks."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ def fields(system: type[System]) -> list[Field]:
 def estimate(system: System) -> Estimate:
     """Turn a system's operations into minutes at this machine's measured speed."""
     cost = system.cost()
-    minutes = (cost.flops / (EFFICIENCY * multiplication_speed()) + START_UP_S) / 60
+    seconds = START_UP_S + STEP_S * cost.n_steps + cost.flops / (cost.efficiency * multiplication_speed())
+    minutes = seconds / 60
     memory = cost.memory_bytes / 2**20
     return Estimate(
         minutes,
@@ -82,14 +82,18 @@ def estimate(system: System) -> Estimate:
 
 @lru_cache(maxsize=1)
 def multiplication_speed() -> float:
-    """Measure this machine: operations a second of a matrix product of the size that training uses."""
-    a, b = torch.rand(512, 1331), torch.rand(1331, 512)
-    best = float("inf")
-    for _ in range(8):
-        begin = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - begin)
-    return 2 * 512 * 1331 * 512 / best
+    """Measure operations a second of a matrix product of the size, and on the threads, that a training will use."""
+    a, b = torch.rand(128, 1331), torch.rand(1331, 512)
+    n_threads, best = torch.get_num_threads(), float("inf")
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 2) // 2))))
+    try:
+        for _ in range(16):
+            begin = time.perf_counter()
+            a @ b
+            best = min(best, time.perf_counter() - begin)
+    finally:
+        torch.set_num_threads(n_threads)
+    return 2 * 128 * 1331 * 512 / best
 
 
 def _field(name: str, info: FieldInfo) -> Field:
@@ -112,6 +116,6 @@ def _kind(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _duration(minutes: float) -> str:
-    if minutes < 1:
+    if minutes < 1.5:
         return "a minute"
     return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"

@@ -34,13 +34,19 @@ from workbench.systems.base import Preset, setting
 from workbench.systems.features_base import FeatureLearning
 
 SHORT = {"n_patches": 20_000, "n_epochs_pretraining": 10, "n_epochs_fine_tuning": 10}
+# weight decay lets the noise of the initial weights fade, so that filters show a shape after seconds
 QUICK = {
     "spacing_mm": 0.0,
+    "normalization": "center",
     "patch_size": 7,
     "n_hidden": (64, 32),
-    "n_patches": 4096,
-    "n_epochs_pretraining": 4,
+    "sparsity_target": 0.1,
+    "sparsity_weight": 0.3,
+    "weight_decay": 2e-3,
+    "n_patches": 8192,
+    "n_epochs_pretraining": 8,
     "n_epochs_fine_tuning": 8,
+    "learning_rate": 5e-3,
 }
 
 
