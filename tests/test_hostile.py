@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import re
 import resource
 import struct
 import zipfile
@@ -105,8 +106,6 @@ CASES: list[tuple[Callable[[Path], Path], str]] = [
 def test_hostile_files_end_with_a_sentence_and_leave_nothing(
     make: Callable[[Path], Path], words: str, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
     (source := tmp_path / "source").mkdir()
     made = make(source)
     before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
