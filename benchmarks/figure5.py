@@ -79,7 +79,7 @@ def study(root: Path, arguments: argparse.Namespace) -> pd.DataFrame:
             template = SubjectSearch(system, run, templates[names[0]])
             for condition, cohort in searched.items():
                 subject = SubjectSearch(other if condition == MODALITY else system, run, cohort[names[1]])
-                rows = study_pair(template, subject, arguments.points, seed=pair)
+                rows = study_pair(template, subject, arguments.points, pair, only_learnt=training != "clean")
                 found.append(rows.assign(condition=condition, training=training))
             print(f"pair {pair + 1} of {arguments.pairs}", flush=True)
     return pd.concat(found)

@@ -7,7 +7,7 @@ changes under any monotone rescaling of it. One table row holds one point under 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,10 +35,19 @@ MEASURES: tuple[FeatureMeasure, ...] = ("correlation", "l2")
 SCORES = ("share_above", "rank", "distance_mm", "found")
 FOUND_MM = 3.0
 CHUNK = 4096
+SIFT_CORRELATION = "SIFT, correlation"
+
+Pieces = Callable[[int], np.ndarray]
 
 
 def study_pair(
-    template: SubjectSearch, subject: SubjectSearch, n_points: int = 200, seed: int = 0, progress: Progress = silent
+    template: SubjectSearch,
+    subject: SubjectSearch,
+    n_points: int = 200,
+    seed: int = 0,
+    *,
+    only_learnt: bool = False,
+    progress: Progress = silent,
 ) -> pd.DataFrame:
     """Search a subject for points of a template, drawn where the template's gradient is large.
 
@@ -46,6 +55,7 @@ def study_pair(
         template, subject: phantoms searched by the same run.
         n_points: points.
         seed: of the choice of points.
+        only_learnt: leave out what does not depend on the run.
         progress: told of each feature.
 
     Returns:
@@ -65,7 +75,7 @@ def study_pair(
             f"The deformation between {template.subject.name} and {subject.subject.name} is not known; choose phantoms."
         )
     rows = []
-    for number, (feature, found) in enumerate(_similarities(template, subject, centers)):
+    for number, (feature, found) in enumerate(_similarities(template, subject, centers, only_learnt)):
         progress(number / 7, f"{subject.subject.name}: {feature}")
         for point, (similarity, match) in enumerate(zip(found, truth, strict=True)):
             score = correspondence(similarity, subject.points_mm, match, EXCLUSION_MM)
@@ -106,48 +116,47 @@ def summarize(
     return pd.DataFrame(found)
 
 
-def _similarities(template: SubjectSearch, subject: SubjectSearch, centers: np.ndarray):  # type: ignore[no-untyped-def]
+def _similarities(
+    template: SubjectSearch, subject: SubjectSearch, centers: np.ndarray, only_learnt: bool
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (feature, (n_points, N) similarities): products of matrices instead of a transform a point."""
     lookup = np.full(template.volume.shape, -1, np.int64)
     lookup[tuple(template.codes.voxels.T)] = np.arange(len(template.codes.voxels))
     rows = lookup[tuple(centers.T)]
-    size = template.patches.size
+    n, size = len(subject.codes.voxels), template.patches.size
     queries = gather(template.volume.data, centers, size).reshape(len(centers), -1)
 
     def patches(start: int) -> np.ndarray:
-        return gather(subject.volume.data, subject.codes.voxels[start : start + CHUNK], size).reshape(
-            -1, queries.shape[1]
-        )
+        some = gather(subject.volume.data, subject.codes.voxels[start : start + CHUNK], size)
+        return some.reshape(-1, queries.shape[1])
 
-    def stored(features: np.ndarray):  # type: ignore[no-untyped-def]
-        return lambda start: np.asarray(features[start : start + CHUNK], np.float32)
-
-    n = len(subject.codes.voxels)
-    sift, codes = (
-        np.asarray(template.sift.features[rows], np.float32),
-        np.asarray(template.codes.features[rows], np.float32),
-    )
-    yield PATCH_L2, _l2(queries, patches, n)
-    yield PATCH_CORRELATION, _correlation(queries, patches, n)
-    yield SIFT, _l2(sift, stored(subject.sift.features), n)
-    yield "SIFT, correlation", _correlation(sift, stored(subject.sift.features), n)
-    yield learnt_name("correlation"), _correlation(codes, stored(subject.codes.features), n)
-    yield learnt_name("l2"), _l2(codes, stored(subject.codes.features), n)
+    sift = np.asarray(template.sift.features[rows], np.float32)
+    codes = np.asarray(template.codes.features[rows], np.float32)
+    if not only_learnt:
+        yield PATCH_L2, _l2(queries, patches, n)
+        yield PATCH_CORRELATION, _correlation(queries, patches, n)
+        yield SIFT, _l2(sift, _pieces(subject.sift.features), n)
+        yield SIFT_CORRELATION, _correlation(sift, _pieces(subject.sift.features), n)
+    yield learnt_name("correlation"), _correlation(codes, _pieces(subject.codes.features), n)
+    yield learnt_name("l2"), _l2(codes, _pieces(subject.codes.features), n)
 
 
-def _l2(queries: np.ndarray, rows, n: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _pieces(features: np.ndarray) -> Pieces:
+    return lambda start: np.asarray(features[start : start + CHUNK], np.float32)
+
+
+def _l2(queries: np.ndarray, rows: Pieces, n: int) -> np.ndarray:
     """Give the negative squared distance, (n_queries, n): it ranks as the distance does."""
     q = torch.from_numpy(queries).double()
     found = np.empty((len(queries), n), np.float32)
     for start in range(0, n, CHUNK):
         piece = torch.from_numpy(rows(start)).double()
-        found[:, start : start + CHUNK] = -(
-            q.square().sum(1)[:, None] + piece.square().sum(1) - 2 * q @ piece.T
-        ).numpy()
+        square = q.square().sum(1)[:, None] + piece.square().sum(1) - 2 * q @ piece.T
+        found[:, start : start + CHUNK] = -square.numpy()
     return found
 
 
-def _correlation(queries: np.ndarray, rows, n: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _correlation(queries: np.ndarray, rows: Pieces, n: int) -> np.ndarray:
     """Give Pearson's correlation, (n_queries, n); that of a constant is 0."""
     q = _unit(torch.from_numpy(queries))
     found = np.empty((len(queries), n), np.float32)

@@ -33,7 +33,7 @@ from workbench.models.stacked_autoencoder import StackedAutoEncoder
 from workbench.systems.base import Preset, setting
 from workbench.systems.features_base import FeatureLearning
 
-SHORT = {"n_patches": 20_000, "n_epochs_pretraining": 10, "n_epochs_fine_tuning": 10}
+SHORT = {"n_patches": 20_000, "n_epochs_pretraining": 10, "n_epochs_fine_tuning": 10, "weight_decay": 5e-4}
 # weight decay lets the noise of the initial weights fade, so that filters show a shape after seconds
 QUICK = {
     "spacing_mm": 0.0,

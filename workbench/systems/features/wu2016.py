@@ -77,7 +77,7 @@ class Wu2016(FeatureLearning):
             "Three fully connected layers on 11³ patches at 2 mm: the same recipe on a laptop.",
             {
                 **DENSE, "spacing_mm": 2.0, "patch_size": 11, "n_hidden": (512, 256, 128),
-                "n_patches": 20_000, "n_epochs_pretraining": 10, "n_epochs_fine_tuning": 10,
+                "weight_decay": 5e-4, "n_patches": 20_000, "n_epochs_pretraining": 10, "n_epochs_fine_tuning": 10,
             },
         ),
         Preset(
