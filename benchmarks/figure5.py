@@ -118,8 +118,8 @@ def as_markdown(table: pd.DataFrame) -> str:
     lines = [
         "# The claim of Figure 5, measured",
         "",
-        f"{n_pairs} pairs of phantoms, {n_points} points in all, drawn where the template's gradient is large; every voxel of "
-        "the brain is a candidate. Means with 95 % intervals, brains resampled as a whole. Made by "
+        f"{n_pairs} pairs of phantoms, {n_points} points in all, drawn where the template's gradient is large; every "
+        "voxel of the brain is a candidate. Means with 95 % intervals, brains resampled as a whole. Made by "
         "`benchmarks/figure5.py`.",
     ]
     for score, title in titles.items():
