@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -133,29 +131,3 @@ def test_mistakes_are_named():
         feature_similarity(np.zeros((3, 2)), np.zeros(3), "l2")
     with pytest.raises(ValueError, match=r"expected features \(N, M\)"):
         FeatureIndex(np.zeros(3))
-
-
-@pytest.mark.slow
-def test_a_further_click_takes_less_than_a_second(tmp_path):
-    """A whole brain at 2 mm: 11³ patches, 768 SIFT numbers, 128 codes."""
-    rng = np.random.default_rng(0)
-    image = rng.random((1, 91, 109, 91)).astype(np.float32)
-    mask = np.zeros(image.shape[1:], bool)
-    mask[10:75, 10:95, 15:58] = True  # 237,575 voxels
-    patches = PatchIndex(image, mask, (11, 11, 11))
-    indices = []
-    for width in (768, 128):
-        rows = np.lib.format.open_memmap(tmp_path / f"{width}.npy", "w+", np.float16, (int(mask.sum()), width))
-        for start in range(0, len(rows), 20_000):
-            rows[start : start + 20_000] = rng.random((1, width), np.float32)
-        indices.append(FeatureIndex(rows))
-
-    def click(row):
-        started = time.perf_counter()
-        patches.similarity(patches.patch(patches.voxels[row]), "correlation")
-        indices[0].similarity(np.asarray(indices[0].features[row], np.float32), "l2")
-        indices[1].similarity(np.asarray(indices[1].features[row], np.float32), "correlation")
-        return time.perf_counter() - started
-
-    click(0)
-    assert min(click(row) for row in (1000, 2000, 3000, 4000)) < 1

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,9 +61,7 @@ def test_the_same_key_opens_without_preparing(tmp_path: Path) -> None:
         raise AssertionError("prepared again")
 
     build(tmp_path / "s", lambda s: ONE)
-    began = time.perf_counter()
     store = build(tmp_path / "s", never)
-    assert time.perf_counter() - began < 0.1
     assert store.names == ["one", "two"]
 
 

@@ -59,12 +59,10 @@ def test_a_child_outlives_nothing_but_is_its_own_session(as_task: Callable[[str]
     assert os.getsid(pid) == pid and process.nice() >= 5
     assert process.environ()["OMP_NUM_THREADS"] and process.environ()["WORKBENCH_DATA"]
     first = run.status().heartbeat
-    wait_until(lambda: run.status().heartbeat > first, seconds=3)
-    begin = time.monotonic()
+    wait_until(lambda: run.status().heartbeat > first)
     stop(run)
     assert state(run) in ("stopping", "stopped")
-    wait_until(lambda: state(run) == "stopped", seconds=3)
-    assert time.monotonic() - begin < 3
+    wait_until(lambda: state(run) == "stopped")
     with pytest.raises(RunError, match="nothing to stop"):
         stop(run)
 
