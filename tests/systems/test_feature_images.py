@@ -83,3 +83,10 @@ def test_several_time_points_and_pictures_are_refused_in_a_sentence(tmp_path: Pa
         PLAIN.image(subject(tmp_path, RNG.random((9, 9, 1)).astype(np.float32)))
     with pytest.raises(CohortError, match="has no T2; it has T1"):
         ImagePreparation("T2", 0, False, False, 3).modality_of(Subject("s", {"T1": tmp_path}))
+
+
+def test_foreground_of_a_noisy_head_leaves_the_air_out() -> None:
+    inside = ball(32, 11.0) > 0
+    noisy = np.abs(RNG.normal(0, 0.03, inside.shape)) + inside * (0.6 + RNG.normal(0, 0.03, inside.shape))
+    noisy[16, 16, 16] = 0.0  # a dark ventricle belongs to the head
+    assert (foreground(noisy) == inside).mean() > 0.999 and foreground(noisy)[16, 16, 16]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
+from scipy.ndimage import binary_fill_holes, gaussian_filter, gaussian_gradient_magnitude, label
+from skimage.filters import threshold_otsu
 
 from workbench.errors import CohortError
 from workbench.imaging.cohort import Cohort
@@ -22,6 +23,7 @@ N_QUANTILES = 4096
 PERCENTILES = (0.5, 99.5)
 FWHM_PER_SIGMA = 2.3548
 BACKGROUND_SHARE = 0.05
+DARK_BORDER = 0.1  # of the border may be bright: a neck leaves the image
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,24 @@ def preview_patches(
 
 
 def foreground(image: np.ndarray) -> np.ndarray:
-    """Give where an image (X, Y, Z) is above its background: above its minimum, if a twentieth or more lies there."""
+    """Tell anatomy (X, Y, Z) from background in an image that came without a mask.
+
+    Where a twentieth or more lies at the minimum, as after skull stripping, it is what lies above. Else, where nearly
+    all of the image's border is dark, as around a head, it is the largest bright piece (Otsu's threshold) with its
+    holes filled. Else, as in a crop, it is everything.
+    """
     above = image > image.min()
-    return above if BACKGROUND_SHARE <= 1 - above.mean() < 1 else np.ones(image.shape, bool)
+    if BACKGROUND_SHARE <= 1 - above.mean() < 1:
+        return above
+    if not above.any():
+        return np.ones(image.shape, bool)
+    threshold = threshold_otsu(image.ravel())
+    ends = [np.take(image, (0, -1), axis).ravel() for axis in range(3) if image.shape[axis] > 1]
+    bright = image > threshold
+    if (np.concatenate(ends) > threshold).mean() > DARK_BORDER or not bright.any():
+        return np.ones(image.shape, bool)
+    pieces, _ = label(bright)
+    return binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
 
 
 def _single_channel(volume: Volume, name: str) -> Volume:

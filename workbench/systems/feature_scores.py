@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from workbench.models.layers import activation_rate
 from workbench.models.stack import Stack
 
 
@@ -23,9 +24,9 @@ def finite(interval: tuple[float, float, float]) -> list[float | None]:
 
 
 def unit_use(stack: Stack, patches: torch.Tensor, depth: int) -> np.ndarray:
-    """Give the mean activation of every unit at a depth over patches, (n_units,); maps are averaged over places."""
-    n_units = stack.layer(depth - 1).n_hidden
-    h = torch.cat([stack.encode(p, depth) for p in patches.split(256)])
+    """Give how active every unit at a depth is over patches, (n_units,), as training counts it; maps are averaged."""
+    n_units, hidden = stack.layer(depth - 1).n_hidden, stack.layer(depth - 1).hidden
+    h = torch.cat([activation_rate(stack.encode(p, depth), hidden) for p in patches.split(256)])
     return h.reshape(len(patches), n_units, -1).mean((0, 2)).numpy()
 
 

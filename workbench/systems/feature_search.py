@@ -52,7 +52,7 @@ class SubjectSearch:
             self.volume.affine,
             progress=progress,
         )
-        self.sift = _sift(self.volume, self.mask, progress)
+        self.sift = _sift(self.volume, self.mask, sift_cell(system.patch_size), progress)
         self.patches = PatchIndex(self.volume.data, self.mask, system.patch_voxels)
         self._codes, self._sift = FeatureIndex(self.codes.features), FeatureIndex(self.sift.features)
         self._registered: dict[str, Volume | None] = {}
@@ -221,12 +221,17 @@ def _at(field: tuple[np.ndarray, np.ndarray], points_mm: np.ndarray) -> np.ndarr
     return found.reshape(np.shape(points_mm))
 
 
-def _sift(volume: Volume, mask: np.ndarray, progress: Progress) -> FeatureVolume:
+def sift_cell(patch_size: int) -> int:
+    """Give the edge of a descriptor's cell in voxels, so that its four cells see as much as a patch does."""
+    return max(1, round(patch_size / 4))
+
+
+def _sift(volume: Volume, mask: np.ndarray, cell: int, progress: Progress) -> FeatureVolume:
     """Open the subject's SIFT-like descriptors, or compute and keep them."""
-    key = "sift-" + digest_of(volume.data, mask, volume.affine)
+    key = "sift-" + digest_of(volume.data, mask, volume.affine, str(cell))
 
     def compute(out: np.ndarray, report: Progress) -> None:
-        dense_sift(volume.data[0], mask, spacing_mm=volume.spacing, out=out, progress=report)
+        dense_sift(volume.data[0], mask, spacing_mm=volume.spacing, cell=cell, out=out, progress=report)
 
     return cached_features(key, mask, volume.affine, sift_size(volume.shape), compute, progress=progress)
 

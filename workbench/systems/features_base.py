@@ -121,7 +121,7 @@ class FeatureLearning(System):
     )
     batch_size: int = setting(128, "Batch size", "Patches in a step.", "Training", ge=2, le=65_536)
     learning_rate: float = setting(
-        3e-3, "Learning rate", "Of Adam, while pretraining; fine-tuning uses a third.", "Training", gt=0, le=1
+        3e-3, "Learning rate", "Of Adam; fine-tuning after pretraining uses a third.", "Training", gt=0, le=1
     )
     weight_decay: float = setting(0.0, "Weight decay λ", "Of λ‖W‖².", "Training", ge=0, le=1)
 
@@ -164,19 +164,12 @@ class FeatureLearning(System):
             data = self._patches(train, validation, index)
             training.stage(f"pretrain {index + 1}", task, data, n_epochs=self.n_epochs_pretraining)
         if self.n_epochs_fine_tuning:
+            rate = self.learning_rate / 3 if self.n_epochs_pretraining else self.learning_rate
             tuning = FineTuning(
-                stack,
-                learning_rate=self.learning_rate / 3,
-                weight_decay=self.weight_decay,
-                seed=self.seed,
-                rho=self.sparsity_target,
+                stack, learning_rate=rate, weight_decay=self.weight_decay, seed=self.seed, rho=self.sparsity_target
             )
-            training.stage(
-                "fine-tune",
-                tuning,
-                self._patches(train, validation, stack.n_layers),
-                n_epochs=self.n_epochs_fine_tuning,
-            )
+            data = self._patches(train, validation, stack.n_layers)
+            training.stage("fine-tune", tuning, data, n_epochs=self.n_epochs_fine_tuning)
         self._leave(run, stack, train, validation)
 
     def stack(self, run: Run) -> Stack:

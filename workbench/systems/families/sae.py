@@ -10,9 +10,9 @@ Input: cubes of volumes, or squares of pictures and axial slices; intensities sc
 
 Network: any number of fully connected layers, each an auto-encoder; weights tied or not; sigmoid hidden units.
 
-Training: one layer at a time, plain, sparse (Kullback–Leibler, running mean) or denoising (masking, Gaussian, salt and
-pepper); then the unrolled stack is fine-tuned on the reconstruction. With 0 epochs a layer the stack is trained jointly
-from its random start, which the review says performs worse: compare.
+Training: one layer at a time, plain, sparse (Kullback–Leibler, running mean) or denoising (masking, Gaussian, salt
+and pepper); then the unrolled stack is fine-tuned on the reconstruction alone, without sparsity or noise. With 0
+epochs a layer the stack is trained jointly from its random start, which the review says performs worse: compare.
 
 Output: the code of a patch; filters, reconstructions, and feature vectors for every voxel.
 
