@@ -43,6 +43,21 @@ DENSE_EFFICIENCY, SLIDING_EFFICIENCY = 0.35, 0.17
 N_SHOWN = 64
 N_SCORED = 2000
 
+# weight decay lets the noise of the initial weights fade, so that filters show a shape after seconds
+QUICK = {
+    "spacing_mm": 0.0,
+    "normalization": "center",
+    "patch_size": 7,
+    "n_hidden": (64, 32),
+    "sparsity_target": 0.1,
+    "sparsity_weight": 0.3,
+    "weight_decay": 2e-3,
+    "n_patches": 8192,
+    "n_epochs_pretraining": 8,
+    "n_epochs_fine_tuning": 8,
+    "learning_rate": 5e-3,
+}
+
 
 class FeatureLearning(System):
     """A patch encoder, trained greedily layer by layer, then unrolled and fine-tuned (Sections 2.3.1 and 2.4)."""

@@ -31,23 +31,9 @@ from workbench.models.layers import ActivationName
 from workbench.models.stack import Stack
 from workbench.models.stacked_autoencoder import StackedAutoEncoder
 from workbench.systems.base import Preset, setting
-from workbench.systems.features_base import FeatureLearning
+from workbench.systems.features_base import QUICK, FeatureLearning
 
 SHORT = {"n_patches": 20_000, "n_epochs_pretraining": 10, "n_epochs_fine_tuning": 10, "weight_decay": 5e-4}
-# weight decay lets the noise of the initial weights fade, so that filters show a shape after seconds
-QUICK = {
-    "spacing_mm": 0.0,
-    "normalization": "center",
-    "patch_size": 7,
-    "n_hidden": (64, 32),
-    "sparsity_target": 0.1,
-    "sparsity_weight": 0.3,
-    "weight_decay": 2e-3,
-    "n_patches": 8192,
-    "n_epochs_pretraining": 8,
-    "n_epochs_fine_tuning": 8,
-    "learning_rate": 5e-3,
-}
 
 
 class SAE(FeatureLearning):

@@ -44,7 +44,7 @@ from workbench.models.conv_autoencoder import ConvolutionalAutoEncoder, ConvStag
 from workbench.models.stack import Stack
 from workbench.models.stacked_autoencoder import StackedAutoEncoder
 from workbench.systems.base import Preset, setting
-from workbench.systems.features_base import FeatureLearning
+from workbench.systems.features_base import QUICK, FeatureLearning
 
 # sparse weights that suit an error summed over the whole patch; the mean of a patch says little about its place
 DENSE = {
@@ -52,22 +52,6 @@ DENSE = {
     "normalization": "center",
     "sparsity_target": 0.1,
     "sparsity_weight": 0.02,
-}
-
-# weight decay lets the noise of the initial weights fade, so that filters show a shape after seconds
-QUICK = {
-    "architecture": "fully connected",
-    "spacing_mm": 0.0,
-    "normalization": "center",
-    "patch_size": 7,
-    "n_hidden": (64, 32),
-    "sparsity_target": 0.1,
-    "sparsity_weight": 0.3,
-    "weight_decay": 2e-3,
-    "n_patches": 8192,
-    "n_epochs_pretraining": 8,
-    "n_epochs_fine_tuning": 8,
-    "learning_rate": 5e-3,
 }
 
 
@@ -87,7 +71,7 @@ class Wu2016(FeatureLearning):
         Preset(
             "quick",
             "Two small layers on 7³ patches: seconds, to see the road from a file to a picture.",
-            QUICK,
+            DENSE | QUICK,
         ),
     )  # fmt: skip
 
