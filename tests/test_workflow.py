@@ -79,7 +79,7 @@ def test_uploads_become_a_cohort_and_leave_nothing_else(brains: Cohort, data_roo
         [("../../a_T1.nii.gz", io.BytesIO(image)), ("b_T1.nii.gz", io.BytesIO(image))], "mine"
     )
     assert sorted(s.name for s in cohort) == ["a", "b"]
-    assert not list(data_root.glob("upload-*")) and not (data_root.parent / "a_T1.nii.gz").exists()
+    assert not list((data_root / "uploads").iterdir()) and not (data_root.parent / "a_T1.nii.gz").exists()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_hostile_uploads_get_a_sentence_and_leave_nothing(name: str, content: by
     with pytest.raises(WorkbenchError) as refused:
         workflow.import_uploads([(name, io.BytesIO(content))], "bad")
     assert len(str(refused.value)) > 30
-    assert not (data_root / "cohorts" / "bad").exists() and not list(data_root.glob("upload-*"))
+    assert not (data_root / "cohorts" / "bad").exists() and not list((data_root / "uploads").iterdir())
     assert not list(data_root.glob("cohorts/*partial*"))
 
 
@@ -163,6 +163,22 @@ def test_stop_ends_soon_with_the_step_saved(brains: Cohort) -> None:
     wait(run, lambda r: r.status().state == "stopped", 20)  # about two seconds on a quiet machine
     assert list((run.folder / "checkpoints").glob("*.ckpt"))
     assert run.result() is None and run.status().step >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("damage", "state"), [(False, "finished"), (True, "failed")])
+def test_an_upload_is_a_job_that_leaves_no_staged_files(
+    brains: Cohort, data_root: Path, damage: bool, state: str
+) -> None:
+    image = brains.subjects[0].images["T1"].read_bytes()
+    job = workflow.start_upload([("../a_T1.nii.gz", io.BytesIO(image[:500] if damage else image))], "mine")
+    end = time.monotonic() + 60
+    while workflow.read_job(job.id).state == "running" and time.monotonic() < end:
+        time.sleep(0.1)
+    assert workflow.read_job(job.id).state == state, workflow.read_job(job.id)
+    time.sleep(0.5)
+    assert not list((data_root / "uploads").iterdir())
+    assert (data_root / "cohorts" / "mine").exists() is not damage
 
 
 @pytest.mark.slow

@@ -107,13 +107,18 @@ def import_(
     ],
     out: Annotated[Path, typer.Argument(help="The cohort's new folder.")],
     link: Annotated[bool, typer.Option("--link", help="Link large files in instead of copying them.")] = False,
+    discard: Annotated[bool, typer.Option("--discard", hidden=True)] = False,
     job: Annotated[str, typer.Option(hidden=True)] = "",
     as_json: Json = False,
 ) -> None:
     """Import images into a cohort."""
-    with _job(job, as_json) as (progress, done):
-        cohort = workflow.import_cohort(source, out, link=link, progress=progress)
-        done(cohort)
+    try:
+        with _job(job, as_json) as (progress, done):
+            cohort = workflow.import_cohort(source, out, link=link, progress=progress)
+            done(cohort)
+    finally:
+        if discard:
+            workflow.discard_upload(source)
     _report(cohort, as_json)
 
 

@@ -14,6 +14,7 @@ from workbench.doors.cohorts import (
     PHANTOM_KINDS,
     delete_cohort,
     describe_fingerprint,
+    discard_upload,
     import_cohort,
     import_uploads,
     inspect,
@@ -29,6 +30,7 @@ from workbench.doors.cohorts import (
     save_split,
     start_import,
     start_phantom,
+    start_upload,
 )
 from workbench.doors.runs import (
     RunId,
@@ -75,6 +77,7 @@ __all__ = [
     "delete_cohort",
     "delete_run",
     "describe_fingerprint",
+    "discard_upload",
     "encoder_decoder",
     "end_job",
     "estimate",
@@ -114,6 +117,7 @@ __all__ = [
     "similarity",
     "start_import",
     "start_phantom",
+    "start_upload",
     "stop",
     "system_fields",
     "system_of",

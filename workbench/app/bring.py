@@ -52,14 +52,7 @@ def _upload() -> None:
     )
     name = _name("upload", _suggest(files[0].name) if files else "")
     if st.button("Import the files", type="primary", icon=":material/upload:", disabled=not files, key="upload-go"):
-        bar = st.progress(0.0, text="Starting")
-        workflow.import_uploads(
-            ((f.name, f) for f in files), name, lambda fraction, message: _tell(bar, fraction, message)
-        )
-        bar.empty()
-        prefer("cohort", name)
-        st.toast("The cohort is ready.", icon=":material/check_circle:")
-        st.rerun()
+        _follow(workflow.start_upload(((f.name, f) for f in files), name).id, name)
     st.caption(FORMATS)
 
 
@@ -132,7 +125,3 @@ def _name(kind: str, suggestion: str) -> str:
 def _suggest(source: str) -> str:
     stem = PurePath(source.strip().replace("\\", "/")).name.split(".")[0]
     return re.sub(r"[^\w-]+", "-", stem).strip("-").lower()[:40]
-
-
-def _tell(bar: st.delta_generator.DeltaGenerator, fraction: float, message: str) -> None:
-    bar.progress(min(1.0, max(0.0, fraction)), text=plain(message))

@@ -109,6 +109,26 @@ def import_uploads(files: Iterable[tuple[str, BinaryIO]], out: str, progress: Pr
         return import_cohort(folder, out, progress=progress)
 
 
+def start_upload(files: Iterable[tuple[str, BinaryIO]], name: str) -> job.Job:
+    """Import files that came through the browser in a process of its own; follow it with :func:`read_job`."""
+    from workbench.imaging.uploads import discard, stage
+
+    out = new_cohort(name)
+    source = stage(files)
+    try:
+        return job.start_job(["import", str(source), str(out), "--discard"])
+    except BaseException:
+        discard(source)
+        raise
+
+
+def discard_upload(source: Path) -> None:
+    """Remove a staged upload; any other folder is left alone."""
+    from workbench.imaging.uploads import discard
+
+    discard(source)
+
+
 def start_import(source: str, name: str, *, link: bool = False) -> job.Job:
     """Import a folder of this machine in a process of its own; follow it with :func:`read_job`."""
     return job.start_job(["import", source, str(new_cohort(name)), *(["--link"] if link else [])])
