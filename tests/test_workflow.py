@@ -127,7 +127,9 @@ def test_compare_shows_only_what_differs(brains: Cohort) -> None:
     assert np.isfinite(found.scores.to_numpy()).all() and set(found.curves) == {r.id for r in runs}
     with pytest.raises(RunError, match="2 to 6"):
         workflow.compare([runs[0].id])
+    (runs[0].folder / "lock.json").write_text("{}")  # left by a process that was killed
     names = zipfile.ZipFile(io.BytesIO(workflow.export_run(runs[0].id))).namelist()
+    assert f"{runs[0].id}/lock.json" not in names
     assert f"{runs[0].id}/result.json" in names and not any("checkpoints" in n or n.endswith("lock") for n in names)
 
 

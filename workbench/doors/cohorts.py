@@ -27,28 +27,24 @@ PHANTOM_KINDS = {
 
 def list_cohorts() -> list[Cohort]:
     """Give every readable cohort of the data folder, by name."""
-    from workbench.imaging.cohort import read_cohort
-
-    found = []
-    for file in sorted(cohorts_dir().glob("*/cohort.csv")):
-        try:
-            found.append(read_cohort(file))
-        except CohortError:  # it is listed by list_broken_cohorts, with the reason
-            continue
-    return found
+    return _all_cohorts()[0]
 
 
 def list_broken_cohorts() -> dict[str, str]:
     """Give folders of the data folder whose cohort cannot be read: name → why."""
+    return _all_cohorts()[1]
+
+
+def _all_cohorts() -> tuple[list[Cohort], dict[str, str]]:
     from workbench.imaging.cohort import read_cohort
 
-    broken = {}
+    found, broken = [], {}
     for file in sorted(cohorts_dir().glob("*/cohort.csv")):
         try:
-            read_cohort(file)
+            found.append(read_cohort(file))
         except CohortError as error:
             broken[file.parent.name] = str(error)
-    return broken
+    return found, broken
 
 
 def open_cohort(name_or_path: str | Path) -> Cohort:

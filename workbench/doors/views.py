@@ -53,23 +53,22 @@ def encoder_decoder(run_id: RunId) -> EncoderDecoder:
 
 def similarity(
     run_id: RunId, cohort: str, template: str, subject: str, point_mm: tuple[float, float, float], *,
-    measure: str = "correlation", progress: Progress = silent,
+    measure: str = "correlation",
 ) -> SimilarityView:  # fmt: skip
     """Compare one point of a template with every voxel of a subject, under each kind of feature (Figure 5)."""
-    search = (
-        _search(run_id, open_cohort(cohort).digest, cohort, template),
-        _search(run_id, open_cohort(cohort).digest, cohort, subject),
-    )
     from workbench.systems.feature_search import similarity_view
 
-    return similarity_view(*search, point_mm, measure)
+    digest = open_cohort(cohort).digest
+    here, there = (_search(run_id, digest, cohort, name) for name in (template, subject))
+    return similarity_view(here, there, point_mm, measure)
 
 
 def prepare_similarity(run_id: RunId, cohort: str, subjects: list[str], progress: Progress = silent) -> None:
     """Compute the features of subjects ahead of the first click."""
+    digest = open_cohort(cohort).digest
     for i, name in enumerate(subjects):
         progress(i / len(subjects), f"Computing the features of {name}")
-        _search(run_id, open_cohort(cohort).digest, cohort, name)
+        _search(run_id, digest, cohort, name)
     progress(1.0, "Features are ready")
 
 

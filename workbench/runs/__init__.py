@@ -15,8 +15,8 @@ The doors are ``run`` (make, open, list, read), ``launch`` (start, queue, stop, 
     contents      what a run holds: metrics, weights, arrays, scores, log and result
     run           the Run: made, opened, listed, stopped, finished, extended, deleted
     archive       runs side by side, and a run as one file to hand on
-    job           a long operation that is no training, such as an import, in a process of its own
     launch        detached children, the queue, stop, resume, and runs whose process is gone
+    job           a long operation that is no training, such as an import, in a process of its own
     checkpoint    checkpoints as plain types, compared with the network they go into
     training      the Training: stages under Lightning that can be stopped, killed, resumed and extended
 """

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import RunError
+from workbench.runs.process import LOCK
 from workbench.runs.run import Run
+from workbench.runs.status import STOP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +69,7 @@ def export_run(run: Run) -> bytes:
 
 
 def _passing(name: str) -> bool:
-    return name.endswith(".partial") or name in ("STOP", "lock")
+    return name.endswith(".partial") or name in (STOP, LOCK)
 
 
 def _description(run: Run) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import secrets
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ import psutil
 from workbench.errors import Cancelled, RunError
 from workbench.paths import jobs_dir
 from workbench.progress import Progress
+from workbench.runs.launch import start_detached
 
 WRITE_SECONDS = 0.2
 START_SECONDS = 30
@@ -55,15 +55,7 @@ def start_job(arguments: list[str]) -> Job:
     folder = jobs_dir() / job.id
     folder.mkdir(parents=True)
     _write(job)
-    checkout = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH", "")]))
-    }
-    with (folder / "log.txt").open("wb") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "workbench", *arguments, "--job", job.id],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
-        )  # fmt: skip
+    child = start_detached([sys.executable, "-m", "workbench", *arguments, "--job", job.id], folder / "log.txt")
     (folder / "pid").write_text(str(child.pid), encoding="utf-8")  # a file of its own: the child writes the status
     return read_job(job.id)
 

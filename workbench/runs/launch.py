@@ -59,7 +59,7 @@ def launch(run: Run) -> int:
     try:
         now = time.time()
         write_status(run.folder, Status(state="queued", heartbeat=now, queued=now, message="Starting."))
-        child = _start(_command(run), run.folder / "log.txt")
+        child = start_detached(_command(run), run.folder / "log.txt")
         _children.append(child)
         hand_lock(run.folder, child.pid)
     except BaseException:
@@ -237,7 +237,7 @@ def _command(run: Run) -> list[str]:
     return [sys.executable, "-m", "workbench", "train", "--run", str(run.folder)]
 
 
-def _start(command: list[str], log_path: Path) -> subprocess.Popen[bytes]:
+def start_detached(command: list[str], log_path: Path) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one, nicer to others than this one."""
     with log_path.open("ab") as log:
         child = subprocess.Popen(
