@@ -4,6 +4,8 @@
     state         the current cohort, subject, run and voxel, kept in the URL; cached volumes
     payload       a volume and its overlays as bytes for the browser
     slice_viewer  three linked planes with a crosshair (and its .html, .css, .js)
+    network_payload  a drawing of a network as bytes for the browser
+    network_view  units, links and maps that answer to the pointer (and its .html, .css, .js)
     volume_facts  what is to be known of an image, as rows of a table
     downloads     buttons that save figures, tables and volumes
     glossary      terms linked to the sections of the review

@@ -14,11 +14,23 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     curves        training curves with a band for each stage; runs over each other
     units         circles and links, of which drawings of networks are made
     diagrams      Figure 2a (the stack) and Figure 4 (encoder and decoder) from a live model
+    network_parts  what a drawing of a network is made of; where its units stand
+    networks      Figures 1 and 2: layers, units and signed links of a live network
+    convolution_parts  maps of a convolutional network, and what one of its units sees
+    convolution   Figure 3: the receptive field of one unit on every map below it
+    blocks        Figure 9: a Gaussian RBM's weights beneath those of the layer above, slices in columns
+    chains        Gibbs chains step by step, grids of samples
     marks         crosses, rings and titles over a slice
     ranks         the colours of a similarity map
     similarity    Figure 5: where each feature finds the correspondence; its table as dots
     correspondence  how well each feature finds correspondences, means with intervals
     cohort        what a cohort holds: histograms, grids, what is missing, the split
+    likelihood    estimates of log Z from both sides, the gap in free energy, published beside obtained
+    experiments   variants against each other, seed by seed; curves by labels and by noise
+    dynamics      how a schedule runs and whether layers live
+    predictions   how sure a classifier is and what it confuses
+    decision      decision regions and energies over two inputs
+    saliency      where a classifier looks
     scores        cases and means of several runs
     export        a figure as an offline page or as a PNG
 """
