@@ -3,6 +3,7 @@
 data/
   cohorts/   one folder a cohort, with its cohort.csv
   runs/      one folder a training run
+  experiments/  variants trained on the same seeds, one folder each
   atlases/   label images that users bring
   jobs/      imports under way, and how they ended
   cache/     preprocessed volumes and feature volumes; may be deleted at any time
@@ -27,6 +28,11 @@ def cohorts_dir() -> Path:
 def runs_dir() -> Path:
     """Give the folder of all runs."""
     return data_root() / "runs"
+
+
+def experiments_dir() -> Path:
+    """Give the folder of all experiments."""
+    return data_root() / "experiments"
 
 
 def atlases_dir() -> Path:

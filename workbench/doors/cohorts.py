@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from workbench.phantoms.appearance import Difficulty
 
 PHANTOM_KINDS = {
-    "brain": "Brains made from the MNI152 template: the deformation, the tissues and the contrasts are known."
+    "brain": "Brains made from the MNI152 template: the deformation, the tissues and the contrasts are known.",
+    "digits": "The 1,797 handwritten digits that scikit-learn installs: real pictures of 8 × 8 pixels in ten classes.",
+    "paired": "Regional MRI and PET of patients and controls as tables: what one tells of the other is known.",
 }
+PHANTOM_SIZES = {"brain": 8, "digits": 1797, "paired": 200}
+"""Kind → how many subjects it has when nothing else is said."""
 
 
 def list_cohorts() -> list[Cohort]:
@@ -62,27 +66,45 @@ def open_cohort(name_or_path: str | Path) -> Cohort:
 
 
 def make_phantom(
-    kind: str, out: Path | str, *, n_subjects: int = 8, seed: int = 0, spacing_mm: float = 2.0, 
-    difficulty: Difficulty = "easy", progress: Progress = silent,
+    kind: str, out: Path | str, *, n_subjects: int | None = None, seed: int = 0, spacing_mm: float | None = None,
+    difficulty: Difficulty | None = None, progress: Progress = silent,
 ) -> Cohort:  # fmt: skip
     """Make a cohort whose truth is known; a bare name goes to the data folder.
 
+    Args:
+        kind: one of :data:`PHANTOM_KINDS`.
+        out: the new folder.
+        n_subjects: None for the usual number of the kind.
+        seed: equal seeds give equal bytes.
+        spacing_mm: voxel size of the brain phantom; None for 2 mm.
+        difficulty: contrast and noise of the brain phantom; None for ``"easy"``.
+        progress: told of each subject.
+
     Raises:
-        SettingsError: no phantom of that kind or difficulty.
+        SettingsError: no phantom of that kind or difficulty, or a setting that the kind does not have.
         CohortError: the folder exists already.
     """
     if kind not in PHANTOM_KINDS:
         raise SettingsError(f"There is no phantom {kind!r}; known ones are {', '.join(PHANTOM_KINDS)}.")
+    if kind != "brain" and (spacing_mm is not None or difficulty is not None):
+        raise SettingsError(
+            f"Voxel size and difficulty belong to the brain phantom; {kind} has neither, so leave them out."
+        )
+    number = PHANTOM_SIZES[kind] if n_subjects is None else n_subjects
+    if kind == "digits":
+        from workbench.phantoms.digits import make_digits
+
+        return make_digits(new_cohort(out), n_subjects=number, seed=seed, progress=progress)
+    if kind == "paired":
+        from workbench.phantoms.modalities import make_paired
+
+        return make_paired(new_cohort(out), n_subjects=number, seed=seed, progress=progress)
     from workbench.phantoms.brain import make_brain
 
     return make_brain(
-        new_cohort(out),
-        n_subjects=n_subjects,
-        seed=seed,
-        spacing_mm=spacing_mm,
-        difficulty=difficulty,
-        progress=progress,
-    )
+        new_cohort(out), n_subjects=number, seed=seed, spacing_mm=2.0 if spacing_mm is None else spacing_mm,
+        difficulty=difficulty or "easy", progress=progress,
+    )  # fmt: skip
 
 
 def import_cohort(source: Path | str, out: Path | str, *, link: bool = False, progress: Progress = silent) -> Cohort:
@@ -131,20 +153,20 @@ def start_import(source: str, name: str, *, link: bool = False) -> job.Job:
 
 
 def start_phantom(
-    name: str, *, n_subjects: int = 8, seed: int = 0, spacing_mm: float = 2.0, difficulty: Difficulty = "easy"
-) -> job.Job:
-    """Make a phantom cohort in a process of its own; follow it with :func:`read_job`."""
-    numbers = [
-        "--subjects",
-        str(n_subjects),
-        "--seed",
-        str(seed),
-        "--spacing",
-        str(spacing_mm),
-        "--difficulty",
-        difficulty,
-    ]
-    return job.start_job(["phantom", "brain", str(new_cohort(name)), *numbers])
+    name: str, *, kind: str = "brain", n_subjects: int | None = None, seed: int = 0, spacing_mm: float | None = None,
+    difficulty: Difficulty | None = None,
+) -> job.Job:  # fmt: skip
+    """Make a phantom cohort in a process of its own, as :func:`make_phantom`; follow it with :func:`read_job`.
+
+    Raises:
+        SettingsError: no phantom of that kind.
+        CohortError: the name is taken.
+    """
+    if kind not in PHANTOM_KINDS:
+        raise SettingsError(f"There is no phantom {kind!r}; known ones are {', '.join(PHANTOM_KINDS)}.")
+    given = {"--subjects": n_subjects, "--seed": seed, "--spacing": spacing_mm, "--difficulty": difficulty}
+    options = [text for option, value in given.items() if value is not None for text in (option, str(value))]
+    return job.start_job(["phantom", kind, str(new_cohort(name)), *options])
 
 
 def delete_cohort(name: str) -> None:

@@ -19,6 +19,8 @@ File formats live in this room and nowhere else. Its files, in reading order:
     fields          displacement fields as NIfTI vectors
     geometry        resample, crop, pad, put back, warp
     intensity       z-score, windows, percentiles, histogram matching, bias field
+    arrays          .npy and .npz: headers first, no pickles
+    feature_vectors  one row of numbers with their names
     subject         paths to what is known of one person
     cohort          subjects on disk, one row each in cohort.csv
     predictions     predictions as files, all of them or none
@@ -33,6 +35,7 @@ File formats live in this room and nowhere else. Its files, in reading order:
     dataset_json    Medical Segmentation Decathlon and nnU-Net
     dicom_folders   DICOM series, under names that tell nothing
     cohort_folders  a cohort that exists already, and a single file
+    picture_arrays  pictures and labels in one .npz: MedMNIST, Keras, plain
     layouts         which of these a source is
     scrub           copies of image files without the text in their headers
     transfer        from drafts to files of a cohort: copied, linked or converted

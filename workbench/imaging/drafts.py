@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.imaging.tree import LeftOut
+from workbench.imaging.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Source:
         series: every file of a DICOM series, else empty.
         text: what to write, where the cell is no file of its own: one row of a table.
         shown: its name within the source, for messages; of DICOM files a number, since their names may tell a person's.
+        volume: makes the image, where the file holds many of them; None where the file is the image.
+        ending: of the file to write such an image to: ``".png"`` or ``".nii.gz"``.
     """
 
     path: Path
@@ -26,6 +29,8 @@ class Source:
     series: tuple[Path, ...] = ()
     text: str | None = None
     shown: str = ""
+    volume: Callable[[], Volume] | None = None
+    ending: str = ""
 
 
 @dataclass

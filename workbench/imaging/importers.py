@@ -23,6 +23,7 @@ from workbench.imaging.dicom_folders import read_dicom_folder
 from workbench.imaging.drafts import Plan
 from workbench.imaging.folders import read_folder
 from workbench.imaging.layouts import LAYOUTS, Layout, layout_of, opened
+from workbench.imaging.picture_arrays import read_picture_arrays
 from workbench.imaging.transfer import Transfer, transfer
 from workbench.progress import Progress, silent
 
@@ -32,12 +33,13 @@ READERS: dict[Layout, Callable[[Path], Plan]] = {
     "dataset.json": read_dataset_json,
     "folder": read_folder,
     "cohort": read_cohort_folder,
+    "npz": read_picture_arrays,
     "file": read_file,
 }
 
 
 def import_cohort(source: Path | str, out: Path | str, *, link: bool = False, progress: Progress = silent) -> Cohort:
-    """Make a cohort of a BIDS tree, a dataset.json, DICOM series, a folder, a file, a cohort, or a zip of any of these.
+    """Make a cohort of a BIDS tree, a dataset.json, DICOM, a folder, a file, an .npz of pictures, a cohort, or a zip.
 
     Copies of NIfTI, PNG and JPEG files lose the text in their headers; DICOM, NRRD and MetaImage become NIfTI. Files
     that cannot be read are left out and named in import.json.

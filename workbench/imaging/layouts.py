@@ -14,16 +14,18 @@ from workbench.imaging.bids import is_bids
 from workbench.imaging.dataset_json import is_dataset_json
 from workbench.imaging.dicom_folders import is_dicom
 from workbench.imaging.files import DICOM_SUFFIXES, is_image, suffix_of
+from workbench.imaging.picture_arrays import has_picture_arrays
 from workbench.imaging.tree import list_files, suffix, unwrap
 from workbench.progress import Progress, silent
 
-Layout = Literal["bids", "dataset.json", "dicom", "folder", "cohort", "file"]
+Layout = Literal["bids", "dataset.json", "dicom", "folder", "cohort", "npz", "file"]
 LAYOUTS: dict[Layout, str] = {
     "cohort": "a cohort of this workbench",
     "bids": "a BIDS tree",
     "dataset.json": "a data set with dataset.json (Medical Segmentation Decathlon, nnU-Net)",
     "dicom": "DICOM series",
     "folder": "a folder of files",
+    "npz": "pictures and labels in one .npz (MedMNIST, Keras, or plain)",
     "file": "a single file",
 }
 N_LOOKED_AT = 2000
@@ -46,7 +48,7 @@ def layout_of(root: Path) -> Layout:
         UnreadableFile: a folder without any image or table.
     """
     if root.is_file():
-        return "cohort" if root.name == "cohort.csv" else "file"
+        return "cohort" if root.name == "cohort.csv" else "npz" if suffix(root).lower() == ".npz" else "file"
     if (root / "cohort.csv").is_file():
         return "cohort"
     if is_dataset_json(root) if (root / "dataset.json").is_file() else False:
@@ -54,6 +56,8 @@ def layout_of(root: Path) -> Layout:
     if is_bids(root):
         return "bids"
     files, _ = list_files(root)
+    if len(files) == 1 and suffix(files[0]).lower() == ".npz" and has_picture_arrays(files[0]):
+        return "npz"
     n_images = sum(is_image(p) and suffix_of(p) not in DICOM_SUFFIXES for p in files)
     n_dicom = sum(is_dicom(p) for p in files[:N_LOOKED_AT] if suffix_of(p) in ("", *DICOM_SUFFIXES))
     if n_dicom > n_images:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.errors import CohortError, GeometryError
+from workbench.imaging.feature_vectors import FeatureVector, read_feature_vector
 from workbench.imaging.files import read_volume
 from workbench.imaging.volume import Volume
 
@@ -57,6 +58,18 @@ class Subject:
             known = ", ".join(self.images) or "no image at all"
             raise CohortError(f"Subject {self.name} has no {modality} image; it has {known}.")
         return read_volume(self.images[modality], modality)
+
+    def feature_vector(self, name: str) -> FeatureVector:
+        """Read one feature vector: ``names`` (V,) and ``values`` (V,) float32, NaN where a cell is empty.
+
+        Raises:
+            CohortError: this subject does not have it.
+            FileError: the file holds no single row of numbers.
+        """
+        if name not in self.features:
+            known = ", ".join(self.features) or "none at all"
+            raise CohortError(f"Subject {self.name} has no features {name!r}; it has {known}.")
+        return read_feature_vector(self.features[name])
 
     def label_map(self, like: Volume | None = None) -> np.ndarray | None:
         """Read the label map as (X, Y, Z) int32, or None; ``like`` is the image that it must lie on."""

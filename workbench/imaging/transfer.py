@@ -16,7 +16,7 @@ from workbench.imaging.files import NIFTI_SUFFIXES, suffix_of
 from workbench.imaging.guard import check_file, check_size
 from workbench.imaging.nifti import write_nifti
 from workbench.imaging.nrrd import NRRD_SUFFIXES, read_nrrd
-from workbench.imaging.pictures import PICTURE_SUFFIXES, read_picture
+from workbench.imaging.pictures import PICTURE_SUFFIXES, read_picture, write_picture
 from workbench.imaging.scrub import check_nifti, copy_nifti, copy_picture
 from workbench.imaging.subject import Subject
 from workbench.imaging.tree import LeftOut, suffix, unique_names
@@ -94,7 +94,8 @@ def _bring(source: Source, column: str, target: Path, link: bool, done: Transfer
     """Bring one file; give its path in the cohort, or None after noting why it was left out."""
     target.parent.mkdir(parents=True, exist_ok=True)
     kind = suffix_of(source.path)
-    plain = source.channel is None and not source.series and source.text is None and kind not in (".nhdr", ".mhd")
+    is_file = source.channel is None and not source.series and source.text is None and source.volume is None
+    plain = is_file and kind not in (".nhdr", ".mhd")
     path = target.with_name(target.name + _new_suffix(source, kind, linked=link and plain))
     try:
         if link and plain:
@@ -118,6 +119,8 @@ def _new_suffix(source: Source, kind: str, linked: bool) -> str:
         return kind or suffix(source.path).lower()
     if source.text is not None:
         return ".csv"
+    if source.volume is not None:
+        return source.ending
     if source.series or kind in (*NIFTI_SUFFIXES, *NRRD_SUFFIXES):
         return ".nii.gz"
     return kind or suffix(source.path).lower()
@@ -139,6 +142,8 @@ def _copy(source: Source, kind: str, column: str, path: Path) -> str:
     """Copy or convert one file; give a note of what was changed, or nothing."""
     if source.text is not None:
         path.write_text(source.text, encoding="utf-8")
+    elif source.volume is not None:
+        (write_picture if source.ending in PICTURE_SUFFIXES else _write_lossless)(source.volume(), path)
     elif source.series:
         _write_lossless(read_dicom(source.series, non_finite="zero"), path)
     elif kind in NIFTI_SUFFIXES:

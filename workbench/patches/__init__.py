@@ -10,6 +10,8 @@ A training step of Section 2 and 3 sees patches, never whole volumes. Files in r
     prepared       one subject as the network is to see it: checked, with tables for the samplers
     building       the folder of a store: written once, named when complete
     store          prepared subjects as memory-mapped arrays with a margin of zeros, and draws from them
+    scaling        from intensities to what visible units expect, learnt from the training examples
     loader         batches that are a function of (seed, epoch, index), and that follow a resumed training
     datamodule     the LightningDataModule that trains from a store
+    examples       examples that fit in memory, and the LightningDataModule that trains on them
 """

@@ -6,4 +6,6 @@ Files in reading order:
     deformation   random diffeomorphisms with their inverse: a stationary velocity field, scaling and squaring
     appearance    tissue fractions to T1, T2, FA and PET; texture, contrast, bias field, noise; presets of difficulty
     brain         a cohort of brains: deformed, changed in appearance, written with truth in both directions
+    digits        the handwritten digits that scikit-learn installs, as pictures
+    modalities    regional MRI and PET of patients and controls, as feature tables of known dependence
 """

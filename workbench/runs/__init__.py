@@ -17,6 +17,8 @@ The doors are ``run`` (make, open, list, read), ``launch`` (start, queue, stop, 
     archive       runs side by side, and a run as one file to hand on
     launch        detached children, the queue, stop, resume, and runs whose process is gone
     job           a long operation that is no training, such as an import, in a process of its own
+    results       results.csv: the scores of an experiment, one row a training
+    experiment    variants trained on the same seeds: a folder of runs and one table of their scores
     checkpoint    checkpoints as plain types, compared with the network they go into
     training      the Training: stages under Lightning that can be stopped, killed, resumed and extended
 """
