@@ -107,7 +107,7 @@ def test_same_seed_same_weights() -> None:
     assert not torch.equal(first.weight, other.weight)
 
 
-@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu", "linear"])
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu", "leaky_relu", "linear"])
 def test_contraction_is_the_squared_norm_of_the_jacobian(hidden: str) -> None:
     model = AutoEncoder(5, 3, hidden=hidden, generator=generator(2)).double()  # type: ignore[arg-type]
     v = torch.randn(4, 5, generator=generator(), dtype=torch.double)

@@ -26,7 +26,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_an_unknown_activation_lists_the_known_ones() -> None:
-    with pytest.raises(LookupError, match="'swish'; known are sigmoid, tanh, relu, linear"):
+    with pytest.raises(LookupError, match="'swish'; known are sigmoid, tanh, relu, leaky_relu, linear"):
         activation("swish")
 
 
@@ -141,6 +141,9 @@ def test_tanh_is_rescaled_relu_gets_l1_and_linear_nothing() -> None:
     tanh = KLSparsity(3, decay=0.0, hidden="tanh").penalty(2 * h - 1)
     assert torch.isclose(tanh, KLSparsity(3, decay=0.0).penalty(h), atol=1e-5)
     assert torch.isclose(KLSparsity(3, hidden="relu").penalty(h), h.abs().sum() / 20)
+    leaky = activation("leaky_relu")(h - 0.5)
+    assert torch.isclose(leaky.min(), 0.01 * (h - 0.5).min()) and torch.equal(leaky.max(), (h - 0.5).max())
+    assert torch.isclose(KLSparsity(3, hidden="leaky_relu").penalty(leaky), leaky.abs().sum() / 20)
     assert KLSparsity(3, hidden="linear").penalty(h) == 0
 
 

@@ -4,4 +4,6 @@ In reading order:
 
     correspondence   how well one similarity vector finds the true match of a point
     intervals        means, differences and shares with their uncertainty
+    classification   how well classes are told apart: accuracy, AUC, calibration, per-subject intervals
+    likelihood       partition functions of energy models: exact, and by annealed importance sampling
 """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workbench.models.layers import ActivationName, activation
+from workbench.models.layers import LEAK, ActivationName, activation
 
 VisibleName = Literal["linear", "sigmoid"]
 
@@ -89,6 +89,7 @@ class AutoEncoder(nn.Module):
         For sigmoid units it is sum_j (h_j (1 - h_j))^2 ||W_j||^2; the other activations have their own slope.
         """
         slopes = {"sigmoid": h * (1 - h), "tanh": 1 - h.square(), "relu": (h > 0).to(h.dtype)}
+        slopes["leaky_relu"] = torch.ones_like(h).where(h > 0, LEAK)
         slope = slopes.get(self.hidden, torch.ones_like(h))
         return (slope.square() @ self.weight.square().sum(1)).mean()
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ActivationName = Literal["sigmoid", "tanh", "relu", "linear"]
+ActivationName = Literal["sigmoid", "tanh", "relu", "leaky_relu", "linear"]
 NormalizationName = Literal["none", "center", "standardize"]
 CorruptionKind = Literal["none", "masking", "gaussian", "salt_and_pepper"]
 
@@ -25,6 +25,9 @@ It is in squared intensity units and meant for images scaled to 0..1 or to unit 
 DEAD_BELOW = 1e-3
 """A unit whose running mean activation is below this share is counted as dead."""
 
+LEAK = 0.01
+"""The slope of a leaky rectifier below 0 (Maas et al., ICML 2013)."""
+
 _RATE_FLOOR = 1e-6
 
 
@@ -32,10 +35,15 @@ def _identity(x: Tensor) -> Tensor:
     return x
 
 
+def _leaky_relu(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, LEAK)
+
+
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
+    "leaky_relu": _leaky_relu,
     "linear": _identity,
 }
 
@@ -52,10 +60,10 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def activation_rate(h: Tensor, name: str) -> Tensor:
-    """Give how active units are: h for sigmoid and relu, (h + 1) / 2 for tanh, |h| for linear; shape of ``h``."""
+    """Give how active units are: h for sigmoid and relu, (h + 1) / 2 for tanh, else |h|; shape of ``h``."""
     if name == "tanh":
         return (h + 1) / 2
-    return h.abs() if name == "linear" else h
+    return h.abs() if name in ("linear", "leaky_relu") else h
 
 
 def normalize_patches(x: Tensor, mode: str) -> Tensor:
@@ -141,8 +149,8 @@ class KLSparsity(nn.Module):
     The penalty is sum_j KL(rho || rho_j) with rho_j a running mean over batches, since that of one small batch is
     noisy. Its *value* uses the running mean; its *gradient* is KL'(rho_j) times the gradient of this batch's mean,
     with weight 1 and not 1 - decay. This estimates the gradient of the penalty on the whole training set, and beta
-    means the same whatever the decay. tanh units are rescaled to (h + 1) / 2. relu units have no target rate: they
-    get the L1 penalty, the sum over units of their mean activation in the batch. Linear units get none.
+    means the same whatever the decay. tanh units are rescaled to (h + 1) / 2. Rectified units have no target rate:
+    they get the L1 penalty, the sum over units of their mean activation in the batch. Linear units get none.
 
     Args:
         n_hidden: units.
@@ -180,8 +188,8 @@ class KLSparsity(nn.Module):
         """
         if self.training:
             self.observe(h)
-        if self.hidden == "relu":
-            return h.mean(0).sum()
+        if self.hidden in ("relu", "leaky_relu"):
+            return activation_rate(h, self.hidden).mean(0).sum()
         if self.hidden == "linear":
             return h.new_zeros(())
         mean = activation_rate(h, self.hidden).mean(0)

@@ -1,4 +1,10 @@
 """Networks in training, as Lightning modules: a loss, an optimizer, and what is logged.
 
     autoencoding   greedy layer-wise pretraining and unrolled fine-tuning of a stack of auto-encoders
+    contrast       what contrastive divergence asks of an energy model, and its gradients
+    boltzmann      contrastive divergence and persistent chains for one energy model (Section 2.3.2)
+    optimizers     Nesterov's accelerated gradient, the momentum schedule, rates of each layer, max-norm
+    supervised     any network on classes or numbers, with the training devices of Section 2.6
+    deep_boltzmann   joint training of a deep Boltzmann machine by mean field and Markov chains
+    wake_sleep     all layers of a deep belief network together, by the contrastive wake-sleep rule
 """
