@@ -34,7 +34,12 @@ ALWAYS = {"errors", "paths", "progress"}
 HOME = {  # library → the only places that may import it
     "streamlit": ("workbench/app/", "pages/", "streamlit_app.py"),
     "plotly": ("workbench/figures/",),
-    "lightning": ("workbench/tasks/", "workbench/patches/datamodule.py", "workbench/runs/training.py"),
+    "lightning": (
+        "workbench/tasks/",
+        "workbench/patches/datamodule.py",
+        "workbench/patches/examples.py",
+        "workbench/runs/training.py",
+    ),
     **{name: ("workbench/imaging/",) for name in ("nibabel", "pydicom", "PIL", "nrrd")},
 }
 SOURCES = sorted([*ROOT.glob("workbench/**/*.py"), *ROOT.glob("pages/*.py"), ROOT / "streamlit_app.py"])

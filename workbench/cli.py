@@ -82,16 +82,16 @@ def list_systems(as_json: Json = False) -> None:
 
 @app.command()
 def phantom(
-    kind: Annotated[str, typer.Argument(help="Which phantom; `brain` is made from the MNI152 template.")],
+    kind: Annotated[str, typer.Argument(help="`brain` (of the MNI152), `digits` (real), `paired` (MRI and PET).")],
     out: Annotated[Path, typer.Argument(help="The cohort's new folder.")],
-    subjects: Annotated[int, typer.Option(help="How many.", min=1, max=1000)] = 8,
+    subjects: Annotated[int | None, typer.Option(help="How many; each kind has its own number.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
-    spacing: Annotated[float, typer.Option(help="Voxel size in mm.", min=1, max=8)] = 2.0,
-    difficulty: Annotated[Difficulty, typer.Option(help="`easy` or `7T-like`.")] = "easy",
+    spacing: Annotated[float | None, typer.Option(help="Voxel size of a brain in mm.", min=1, max=8)] = None,
+    difficulty: Annotated[Difficulty | None, typer.Option(help="Of a brain: `easy` or `7T-like`.")] = None,
     job: Annotated[str, typer.Option(hidden=True)] = "",
     as_json: Json = False,
 ) -> None:
-    """Make a synthetic cohort whose truth is known."""
+    """Make a cohort whose truth is known."""
     with _job(job, as_json) as (progress, done):
         cohort = workflow.make_phantom(
             kind, out, n_subjects=subjects, seed=seed, spacing_mm=spacing, difficulty=difficulty, progress=progress
@@ -162,6 +162,36 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped or lost, or extend a finished one."""
     _print_run(workflow.resume_here(_run(run), extend=extend), as_json)
+
+
+@app.command()
+def experiment(
+    system: Annotated[str, typer.Argument(help="A name from `workbench list`.")] = "",
+    cohort: CohortOption = "",
+    vary: Annotated[list[str] | None, typer.Option(help="key=value,value: a variant for each value.")] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="name:key=value,key=value; the first is the reference.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds each variant is trained with.", min=1)] = 10,
+    labels: Annotated[str, typer.Option(help="Numbers of labels to learn from, such as 100,1000,0; 0 for all.")] = "0",
+    changes: Settings = None,
+    preset: Annotated[str, typer.Option(help="Start from this preset instead of the published settings.")] = "",
+    title: Annotated[str, typer.Option(help="What it is about.")] = "",
+    resume: Annotated[str, typer.Option(help="Go on with this experiment: its folder or name.")] = "",
+    run: Annotated[Path | None, typer.Option(help="Train what this folder says.", hidden=True)] = None,
+    as_json: Json = False,
+) -> None:
+    """Train variants of a system on the same seeds and compare them; Ctrl-C saves, --resume goes on."""
+    if run is None and not resume and not (system and cohort):
+        raise SettingsError("Say what to vary on what: workbench experiment SYSTEM --cohort COHORT --vary KEY=A,B.")
+    found: str | Path = run or _run(resume)
+    if run is None and not resume:
+        found = workflow.new_experiment(
+            system, cohort, workflow.parse_variants(vary or [], variant or []), base=_settings(changes), seeds=seeds,
+            n_labels=workflow.parse_numbers(labels), preset=preset, title=title,
+        ).folder  # fmt: skip
+    ended = workflow.run_experiment(found, _bar(as_json), launched=run is not None)
+    _print_experiment(ended, as_json)
 
 
 @app.command()
@@ -258,6 +288,24 @@ def _print_run(run: Any, as_json: bool) -> None:
     _print({"run": str(run.folder), "state": state}) if as_json else print(f"{state}: {run.folder}")
     if state == "failed":
         raise WorkbenchError(run.status().message)
+
+
+def _print_experiment(ended: Any, as_json: bool) -> None:
+    far = workflow.experiment_progress(ended.folder)
+    facts = {"experiment": str(ended.folder), "state": far.state, "trainings": far.n_trainings, "done": far.n_done}
+    facts |= {"failed": far.n_failed, "results": str(ended.folder / "results.csv")}
+    if as_json:
+        _print(facts)
+        return
+    print(f"{far.state}: {far.n_done} of {far.n_trainings} trainings, {far.n_failed} failed, in {ended.folder}")
+    for score in ended.scores if len(ended.variants) > 1 else ():
+        found = workflow.compare_experiment(ended.folder, score)
+        for row in found.rows:
+            where = f"{row.n_labels} labels, " if row.n_labels else ""
+            print(
+                f"  {score}: {row.variant} - {found.reference} = {row.difference.mean:+.4g} "
+                f"({row.difference.low:+.4g} to {row.difference.high:+.4g}; {where}{row.n_pairs} seeds)"
+            )
 
 
 @contextmanager

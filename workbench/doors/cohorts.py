@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.imaging.cohort import Cohort
     from workbench.imaging.fingerprint import Fingerprint
     from workbench.imaging.splits import Split
+    from workbench.imaging.table_facts import TableFacts
     from workbench.imaging.volume import Volume
     from workbench.phantoms.appearance import Difficulty
 
@@ -192,6 +193,13 @@ def describe_fingerprint(found: Fingerprint) -> str:
     from workbench.imaging.stored_fingerprint import describe
 
     return describe(found)
+
+
+def feature_tables(cohort: Cohort, progress: Progress = silent) -> list[TableFacts]:
+    """Give what each feature table of a cohort holds, read subject by subject."""
+    from workbench.imaging.table_facts import table_facts
+
+    return table_facts(cohort, progress)
 
 
 def make_split(cohort: Cohort, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15), seed: int = 0) -> Split:

@@ -9,46 +9,138 @@ from typing import TYPE_CHECKING, Any
 from workbench.doors.cohorts import open_cohort
 from workbench.doors.runs import RunId, open_run, system_of
 from workbench.doors.systems import system
-from workbench.errors import RunError
+from workbench.errors import RunError, WorkbenchError
 from workbench.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from workbench.figures.convolution import ConvolutionParts
     from workbench.figures.diagrams import EncoderDecoder
+    from workbench.figures.network_parts import NetworkParts
     from workbench.figures.theme import Theme
-    from workbench.systems.base import System
+    from workbench.systems.cross_modal import SampledPart
     from workbench.systems.feature_images import PatchPreview
     from workbench.systems.feature_search import SimilarityView
-    from workbench.systems.feature_views import FilterBank, Reconstructions
-    from workbench.systems.features_base import FeatureLearning
+    from workbench.systems.views import Chains, FilterBank, LikelihoodView, NoiseCurve, Reconstructions, TwoBlocks
+
+SHOWS = {
+    "filter_bank": "filters",
+    "reconstructions": "reconstructions",
+    "encoder_decoder": "an encoder and a decoder",
+    "prepared": "similarity maps",
+    "network_parts": "a diagram of its units",
+    "convolution_parts": "receptive fields",
+    "two_blocks": "two blocks of weights a modality",
+    "generate": "samples",
+    "likelihood": "a likelihood",
+    "noise_curve": "a posterior",
+    "outputs": "outputs",
+}
+"""What a system can show, by the method that makes it."""
+
+
+def shows(name: str, what: str) -> bool:
+    """Say whether runs of a system can show something, one of :data:`SHOWS`."""
+    from workbench.systems import catalog
+
+    return hasattr(catalog.load(name), what)
 
 
 def preview_patches(name: str, settings: dict[str, Any], cohort: str, n: int = 16) -> PatchPreview:
-    """Draw a few patches as training would see them."""
-    return _features(system(name, settings)).preview(open_cohort(cohort), n)
+    """Draw a few examples as training would see them."""
+    chosen: Any = system(name, settings)
+    return chosen.preview(open_cohort(cohort), n)
 
 
 def filters(run_id: RunId, depth: int = 1) -> FilterBank:
     """Give the learned weights of a layer, counted from 1."""
-    from workbench.systems.feature_views import filter_bank
-
-    run = open_run(run_id)
-    return filter_bank(_features(system_of(run)), run, depth)
+    return _shown(run_id, "filter_bank", depth)
 
 
 def reconstructions(run_id: RunId, n: int = 12) -> Reconstructions:
-    """Give held-out patches and what the network makes of them."""
-    from workbench.systems.feature_views import reconstructions as _reconstructions
-
-    run = open_run(run_id)
-    return _reconstructions(_features(system_of(run)), run, n)
+    """Give held-out examples and what the network makes of them."""
+    return _shown(run_id, "reconstructions", n)
 
 
 def encoder_decoder(run_id: RunId) -> EncoderDecoder:
     """Give what Figures 2a and 4 draw, from the live model."""
-    from workbench.systems.feature_views import encoder_decoder_parts
+    return _shown(run_id, "encoder_decoder")
 
+
+def network_parts(run_id: RunId) -> NetworkParts:
+    """Give what Figures 1 and 2 draw, from the live model."""
+    return _shown(run_id, "network_parts")
+
+
+def convolution_parts(run_id: RunId, example: int = 0) -> ConvolutionParts:
+    """Give what Figure 3 draws, from the live model and one held-out example."""
+    return _shown(run_id, "convolution_parts", example)
+
+
+def two_blocks(run_id: RunId, n: int = 24) -> list[TwoBlocks]:
+    """Give Figure 9's two blocks of weights for each modality."""
+    return _shown(run_id, "two_blocks", n)
+
+
+def generate(
+    run_id: RunId, *, n_chains: int = 8, steps: tuple[int, ...] = (0, 1, 2, 5, 10, 50, 200, 1000), start: str = "data",
+    clamp: str = "", label: str = "", seed: int = 0,
+) -> Chains:  # fmt: skip
+    """Run Gibbs chains of a trained energy model.
+
+    Args:
+        run_id: of the run.
+        n_chains: rows.
+        steps: after how many Gibbs steps the visible means are kept.
+        start: ``"data"`` (held-out examples) or ``"noise"``.
+        clamp: a modality or table to hold fixed at held-out examples while the rest is sampled; empty for none.
+        label: a class to hold fixed; empty for none.
+        seed: of everything drawn.
+    """
+    return _shown(run_id, "generate", n_chains=n_chains, steps=steps, start=start, clamp=clamp, label=label, seed=seed)
+
+
+def generation_choices(run_id: RunId) -> dict[str, list[str]]:
+    """Give what :func:`generate` can clamp (``"clamp"``) and condition on (``"label"``)."""
+    return _shown(run_id, "generation_choices")
+
+
+def clamp_and_sample(run_id: RunId, clamp: str, *, seed: int = 0) -> SampledPart:
+    """Hold one modality or table of every kept held-out example fixed and sample the rest, beside what it really was.
+
+    Args:
+        run_id: of a run that :func:`generation_choices` gives something to clamp for.
+        clamp: the part to hold fixed.
+        seed: of the chains.
+    """
+    from workbench.systems.cross_modal import sampled_part
+
+    run, chosen = open_run(run_id), _able(run_id, "generate")
+    return sampled_part(chosen.generate, run, chosen.record(run), clamp, example_columns(run_id), seed)
+
+
+def example_columns(run_id: RunId) -> list[str]:
+    """Give the names of the elements of a run's examples; empty where these are no rows of tables, or none is left."""
     run = open_run(run_id)
-    return encoder_decoder_parts(_features(system_of(run)), run)
+    chosen: Any = system_of(run)
+    source = chosen.record(run).source if hasattr(chosen, "record") else None
+    if source is None or getattr(source, "kind", "") != "features":
+        return []
+    try:
+        return list(source.columns(open_cohort(run.info.cohort or "").subjects[0]))
+    except WorkbenchError:
+        return []
+
+
+def likelihood(
+    run_id: RunId, *, n_betas: int = 4000, n_chains: int = 100, progress: Progress = silent
+) -> LikelihoodView:
+    """Estimate how likely a trained model holds training and held-out data, in nats; kept in the run once made."""
+    return _shown(run_id, "likelihood", n_betas=n_betas, n_chains=n_chains, progress=progress)
+
+
+def noise_curves(run_ids: list[RunId], n_levels: int = 8) -> list[NoiseCurve]:
+    """Give how each run's posterior changes as noise grows over the same held-out examples."""
+    return [_shown(run_id, "noise_curve", n_levels) for run_id in run_ids]
 
 
 def similarity(
@@ -77,11 +169,11 @@ def _search(run_id: RunId, digest: str, cohort: str, subject: str) -> Any:
     from workbench.systems.feature_search import SubjectSearch
 
     run = open_run(run_id)
-    return SubjectSearch(_features(system_of(run)), run, open_cohort(cohort)[subject])
+    return SubjectSearch(_able(run_id, "prepared"), run, open_cohort(cohort)[subject])
 
 
 def predict(run_id: RunId, cohort: str, out: Path, progress: Progress = silent) -> list[Path]:
-    """Apply a run to every subject; each prediction is a NIfTI file on the lattice of its input."""
+    """Apply a run to every subject; images become NIfTI files on the lattice of their input, rows one table."""
     from workbench.imaging.predictions import write_predictions
 
     run = open_run(run_id)
@@ -106,11 +198,11 @@ def evaluate(run_id: RunId, cohort: str, progress: Progress = silent) -> dict[st
     return scores
 
 
-def figure_names() -> list[str]:
-    """Give the names that :func:`figure` knows."""
-    from workbench.systems.feature_figures import FIGURES
+def figure_names(run_id: RunId) -> list[str]:
+    """Give the names that :func:`figure` knows for a run."""
+    from workbench.systems.run_figures import names
 
-    return list(FIGURES)
+    return names(system_of(open_run(run_id)))
 
 
 def figure(run_id: RunId, name: str, theme: Theme = "light") -> Any:
@@ -119,10 +211,10 @@ def figure(run_id: RunId, name: str, theme: Theme = "light") -> Any:
     Raises:
         SettingsError: there is no such figure or theme.
     """
-    from workbench.systems.feature_figures import draw
+    from workbench.systems.run_figures import draw
 
     run = open_run(run_id)
-    return draw(_features(system_of(run)), run, name, theme)
+    return draw(system_of(run), run, name, theme)
 
 
 def save_figure(run_id: RunId, name: str, out: Path, theme: Theme = "light") -> Path:
@@ -132,9 +224,20 @@ def save_figure(run_id: RunId, name: str, out: Path, theme: Theme = "light") -> 
     return save(figure(run_id, name, theme), out)
 
 
-def _features(system: System) -> FeatureLearning:
-    from workbench.systems.features_base import FeatureLearning
+def _shown(run_id: RunId, method: str, *args: Any, **named: Any) -> Any:
+    return getattr(_able(run_id, method), method)(open_run(run_id), *args, **named)
 
-    if not isinstance(system, FeatureLearning):
-        raise RunError(f"{type(system).__name__} learns no features, so it has no filters or similarity maps to show.")
-    return system
+
+def _able(run_id: RunId, method: str) -> Any:
+    """Give a run's system if it can show something.
+
+    Raises:
+        RunError: it cannot.
+    """
+    run = open_run(run_id)
+    found = system_of(run)
+    if not hasattr(found, method):
+        raise RunError(
+            f"Runs of {run.info.system} have no {SHOWS[method].removeprefix('a ').removeprefix('an ')} to show."
+        )
+    return found

@@ -1,15 +1,32 @@
 """Section 3 of the review: one published system, one file; and each family of Section 2 on its own.
 
-    base             what a system is: settings, presets, what was reported
-    catalog          finds the files below by walking the folders; reads their cards without importing them
-    form             from a system's fields to a form, and from its cost to minutes on this machine
-    feature_images   from a file to the image that a patch encoder sees
-    feature_scores   errors, the use of units, the work of a pass
-    features_base    systems that learn a patch encoder without labels: data, greedy training, record
-    feature_views    what a trained feature learner shows of itself
-    feature_figures  the same as figures, by name
-    feature_search   Figure 5 as an instrument: where is a point of one image in another
-    feature_study    Figure 5 as a table, over many points whose match is known
-    features/        Section 3.1
-    families/        Section 2
+base                what a system is: settings, presets, what was reported
+catalog             finds the files below by walking the folders; reads their cards without importing them
+form                from a system's fields to a form, and from its cost to minutes on this machine
+views               what a trained run shows of itself, as plain arrays
+feature_images      from a file to the image that a patch encoder sees
+feature_scores      errors, the use of units, the work of a pass
+feature_views       filters, reconstructions and the drawings of Figures 2a and 4 of a stack of auto-encoders
+features_base       systems that learn a patch encoder without labels: data, greedy training, record
+feature_search      Figure 5 as an instrument: where is a point of one image in another
+feature_study       Figure 5 as a table, over many points whose match is known
+example_source      from a cohort to examples: patches, whole images, rows of feature tables
+example_targets     what a supervised network is to say of an example
+examples_base       families that learn from examples: data, scaling, record
+layered             a trained network as layers of units: filters and diagrams
+layered_mlp         the multilayer perceptron so
+layered_belief      RBMs and deep belief networks so
+layered_machine     deep Boltzmann machines so
+convolution_views   kernels and Figure 3 of a convolutional network
+supervised_scores   what outputs are worth
+supervised_volumes  classes of every voxel
+supervised_base     families that learn from targets, with the devices of Section 2.6
+belief_chains       Gibbs chains, step by step
+energy_base         energy models: contrastive divergence, reconstructions, likelihood
+belief_base         RBMs and deep belief networks: likelihood or bound, chains, classes
+machine_views       chains, Figure 9 and the use of layers of deep Boltzmann machines
+cross_modal         one modality held fixed, the other sampled, beside the truth
+run_figures         the figures of a run, by name
+features/           Section 3.1
+families/           Section 2
 """

@@ -19,6 +19,9 @@ from workbench.progress import Progress, silent
 from workbench.runs.run import Run
 from workbench.runs.stages import StagePlan
 
+Prediction = Volume | dict[str, float | str]
+"""An image on the subject's own lattice, or one row of named values."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -129,8 +132,8 @@ class System(BaseModel):
         """Train on the run's split of the cohort; leave weights and curves in the run's folder."""
         raise NotImplementedError  # abstract
 
-    def predict(self, subject: Subject, run: Run) -> Volume:
-        """Apply the trained run to one subject; the result lies on the subject's own lattice."""
+    def predict(self, subject: Subject, run: Run) -> Prediction:
+        """Apply the trained run to one subject: an image on the subject's own lattice, or a row of named values."""
         raise NotImplementedError  # abstract
 
     def check(self, cohort: Cohort) -> None:

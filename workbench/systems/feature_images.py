@@ -125,12 +125,12 @@ class PatchPreview:
     Attributes:
         patches: (n, C, X, Y, Z) or (n, C, *spatial), before the network's own normalization.
         subjects: (n,) names.
-        centers_mm: (n, 3).
+        centers_mm: (n, 3); None for examples that are not cut from a larger image.
     """
 
     patches: np.ndarray
     subjects: list[str]
-    centers_mm: np.ndarray
+    centers_mm: np.ndarray | None
 
 
 def preview_patches(

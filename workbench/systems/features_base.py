@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from workbench.errors import CohortError, RunError, SettingsError
+from workbench.figures.diagrams import EncoderDecoder
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.files import require_3d
 from workbench.imaging.geometry import resample_like
@@ -33,9 +34,11 @@ from workbench.progress import Progress, silent
 from workbench.runs.run import Run, run_progress
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
+from workbench.systems import feature_views
 from workbench.systems.base import Cost, System, setting
 from workbench.systems.feature_images import ImagePreparation, PatchPreview, preview_patches
 from workbench.systems.feature_scores import finite, reconstruction_scores, unit_use, weights_and_places
+from workbench.systems.views import FilterBank, Reconstructions
 from workbench.tasks.autoencoding import FineTuning, LayerPretraining
 
 DENSE_EFFICIENCY, SLIDING_EFFICIENCY = 0.35, 0.17
@@ -198,6 +201,18 @@ class FeatureLearning(System):
         stack = self.network()
         stack.load_state_dict(run.load_weights())
         return stack.eval().requires_grad_(False)
+
+    def filter_bank(self, run: Run, depth: int) -> FilterBank:
+        """Give the filters of a layer, counted from 1; a depth beyond the last gives the last."""
+        return feature_views.filter_bank(self.stack(run), run, depth, self.spacing_mm, self.sparsity_target)
+
+    def reconstructions(self, run: Run, n: int) -> Reconstructions:
+        """Give n held-out patches with their reconstructions."""
+        return feature_views.reconstructions(self.stack(run), run, n)
+
+    def encoder_decoder(self, run: Run) -> EncoderDecoder:
+        """Give what Figures 2a and 4 draw, from the live model."""
+        return feature_views.encoder_decoder_parts(self.stack(run), run)
 
     @property
     def preparation(self) -> ImagePreparation:

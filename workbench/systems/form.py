@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from workbench.systems.base import System
 
 START_UP_S = 5.0
+FEW_SECONDS = 12.5
 STEP_S = 0.005
 """What a batch costs beside its arithmetic: drawing the patches, the optimizer, the callbacks."""
 
@@ -76,7 +77,7 @@ def estimate(system: System) -> Estimate:
         minutes,
         cost.parameters,
         memory,
-        f"About {_duration(minutes)}, {cost.parameters:,} parameters, {memory:,.0f} MB beside the images.",
+        f"{_duration(minutes)}, {cost.parameters:,} parameters, {memory:,.0f} MB beside the images.",
     )
 
 
@@ -116,6 +117,11 @@ def _kind(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _duration(minutes: float) -> str:
+    seconds = 60 * minutes
+    if seconds < FEW_SECONDS:
+        return "A few seconds"
+    if seconds < 57.5:
+        return f"About {5 * round(seconds / 5)} seconds"
     if minutes < 1.5:
-        return "a minute"
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+        return "About a minute"
+    return f"About {minutes:.0f} minutes" if minutes < 90 else f"About {minutes / 60:.1f} hours"
