@@ -14,6 +14,7 @@ from workbench.systems.examples_base import Record, as_pictures
 from workbench.systems.views import Chains
 
 BURN_IN, BETWEEN, N_DRAWS = 100, 5, 40
+ROUNDING = 1e-6
 FEWEST = 3
 """Examples below which a correlation says nothing."""
 
@@ -115,10 +116,12 @@ def element_scores(truth: np.ndarray, mean: np.ndarray, baseline: np.ndarray) ->
         Correlations (V,), NaN where either side is constant or there are too few examples; and squared errors as shares
         of the baseline's (V,), NaN where the baseline has none.
     """
+    truth, mean = np.asarray(truth, float), np.asarray(mean, float)
     a, b = truth - truth.mean(0), mean - mean.mean(0)
+    varies = [np.abs(d).max(0) > ROUNDING * np.abs(v).max(0) for d, v in ((a, truth), (b, mean))]
+    usable = varies[0] & varies[1] & (len(truth) >= FEWEST)
     spread = np.sqrt((a**2).sum(0) * (b**2).sum(0))
-    usable = (spread > 0) & (len(truth) >= FEWEST)
-    correlation = np.where(usable, (a * b).sum(0) / np.where(spread > 0, spread, 1), np.nan)
+    correlation = np.where(usable, (a * b).sum(0) / np.where(usable, spread, 1), np.nan)
     reference = ((baseline - truth) ** 2).sum(0)
     error = ((mean - truth) ** 2).sum(0)
     return correlation, np.where(reference > 0, error / np.where(reference > 0, reference, 1), np.nan)
