@@ -21,7 +21,7 @@ if not state.cohort_names():
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     cohort = workflow.open_cohort(state.choose("Cohort", state.cohort_names(), "cohort"))
-    if st.button("Look at the images", icon=":material/view_in_ar:"):
+    if st.button("Look at the images", icon=":material/view_in_ar:", disabled=not cohort.modalities):
         st.switch_page(path("volume"))
     if st.button("Train on it", icon=":material/model_training:"):
         st.switch_page(path("train"))

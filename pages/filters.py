@@ -5,33 +5,27 @@ import streamlit as st
 from workbench.app import filter_views, state
 from workbench.app.frame import heading, nothing_yet
 from workbench.app.messages import guard
-from workbench.app.unit_order import KINDS, ORDERS
+
+TABS = {
+    "Learned weights": ("filter_bank", filter_views.learned),
+    "The stack": ("encoder_decoder", filter_views.stack),
+    "Two blocks": ("two_blocks", filter_views.two_blocks),
+    "Reconstructions": ("reconstructions", filter_views.rebuilt),
+}
 
 heading("filters", "Filter", "Dead unit", "Sparse auto-encoder", "Stacked auto-encoder")
-runs = state.finished_runs()
+runs = state.runs_that_show(*[what for what, _ in TABS.values()])
 if not runs:
     steps = ("Start with sample data", "home"), ("Train a network", "train")
     nothing_yet("Filters need a trained network, and there is none yet.", *steps)
     st.stop()
 
 with guard("read this run"):
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        run_id = state.choose("Run", list(runs), "run", format_func=runs.__getitem__)
-        names = state.filter_bank(run_id, 1).layers
-        layers = {str(depth): name.capitalize() for depth, name in enumerate(names, 1)}
-        depth = int(state.choose("Layer", list(layers), "layer", format_func=layers.__getitem__))
-        by = st.selectbox("Order", list(ORDERS), key="filters-order")
-        kind = st.segmented_control("Units", KINDS, default="All", required=True, key="filters-kind")
-        n = st.selectbox("At most", [36, 64, 100, 144, 256], index=1, key="filters-n", width=110)
-    learnt, stack, rebuilt = st.tabs(
-        ["Learned weights", "The stack", "Reconstructions"], key="filters-tab", on_change="rerun"
-    )
-    if learnt.open:
-        with learnt, guard("draw the filters"):
-            filter_views.gallery(run_id, state.filter_bank(run_id, depth), by, kind or "All", n)
-    if stack.open:
-        with stack, guard("draw the stack"):
-            filter_views.stack(run_id)
-    if rebuilt.open:
-        with rebuilt, guard("draw reconstructions"):
-            filter_views.rebuilt(run_id)
+    run_id = state.choose("Run", list(runs), "run", format_func=lambda r: runs[r])
+    shown = [title for title, (what, _) in TABS.items() if state.run_shows(run_id, what)]
+    if st.session_state.get("filters-tab") not in shown:
+        st.session_state.pop("filters-tab", None)  # the run that was looked at before had a tab that this one lacks
+    for title, tab in zip(shown, st.tabs(shown, key="filters-tab", on_change="rerun"), strict=True):
+        if tab.open:
+            with tab, guard(f"draw {title.lower()}"):
+                TABS[title][1](run_id)

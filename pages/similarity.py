@@ -11,7 +11,7 @@ from workbench.app.slice_viewer import slice_viewer
 from workbench.figures.similarity import similarity_panels
 
 heading("similarity", "Similarity map", "Correspondence", "SIFT", "Stacked auto-encoder", "Patch")
-runs = state.finished_runs()
+runs = state.runs_that_show("prepared")
 if not runs or not state.cohort_names():
     nothing_yet(
         "Similarity maps need a trained network and images.",

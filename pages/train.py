@@ -7,7 +7,7 @@ from workbench.app import state
 from workbench.app.forms import settings_form
 from workbench.app.frame import heading, nothing_yet
 from workbench.app.jobs import run_card
-from workbench.app.launch_form import choose_preset, preview, review_launch, system_card
+from workbench.app.launch_form import choose_preset, cohort_words, preview, review_launch, system_card
 from workbench.app.live_curves import live_curves
 from workbench.app.messages import guard
 from workbench.errors import WorkbenchError
@@ -29,7 +29,7 @@ if started in [r.id for r in workflow.list_runs()]:
 cards = {card.name: card for card in workflow.list_systems()}
 choice, launch = st.columns([3, 2], gap="large")
 with choice:
-    name = state.choose("System", list(cards), "system", format_func=lambda n: cards[n].title)
+    name = state.choose("System", list(cards), "system", format_func=lambda n: f"{cards[n].section} {cards[n].title}")
     system_card(cards[name])
     preset = choose_preset(name)
     settings = None
@@ -40,8 +40,7 @@ with choice:
 
 with launch:
     cohort = workflow.open_cohort(state.choose("Cohort", state.cohort_names(), "cohort"))
-    images = ", ".join(cohort.modalities) or "no images"
-    st.caption(f"{len(cohort)} subjects with {images}")
+    st.caption(cohort_words(cohort))
     title = st.text_input("Title of the run", key="train-title", placeholder="optional", max_chars=80)
     if settings is not None:
         review_launch(name, preset, settings)
@@ -56,6 +55,6 @@ with launch:
 
 if settings is not None:
     st.subheader("What the network will see", anchor=False)
-    if st.toggle("Draw 16 patches of this cohort", key="train-preview"):
-        with guard("draw patches"):
+    if st.toggle("Draw 16 examples of this cohort", key="train-preview"):
+        with guard("draw examples"):
             preview(name, settings, cohort)

@@ -115,7 +115,7 @@ def test_the_similarity_page_measures_all_four_kinds(full: Path) -> None:
 
 @pytest.mark.slow
 def test_a_wrong_setting_is_a_sentence_and_nothing_can_be_started(full: Path) -> None:
-    app = open_page("train")
+    app = open_page("train", system="sae")
     app.text_input(key="set-sae-cpu-learning_rate").input("fast").run()
     assert "Learning rate must be a number" in app.error[0].value
     assert next(b for b in app.button if b.label == "Start training").disabled
@@ -123,7 +123,7 @@ def test_a_wrong_setting_is_a_sentence_and_nothing_can_be_started(full: Path) ->
 
 @pytest.mark.slow
 def test_a_changed_setting_is_listed_beside_the_presets(full: Path) -> None:
-    app = open_page("train")
+    app = open_page("train", system="sae")
     app.number_input(key="set-sae-cpu-n_patches").set_value(640).run()
     assert not faults(app)
     changed = app.dataframe[0].value

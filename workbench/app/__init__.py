@@ -12,11 +12,17 @@
     frame         title, sentence and the research-use line of every page
     forms         a form from the settings of a system
     jobs          cards that watch a run or an import
+    rows          which examples are rows of tables, and what their columns are called
     live_curves   curves that grow while a run trains
     launch_form   from a system and a preset to a started run
     bring         ways to get a cohort: upload, folder, phantom
+    table_view    what a cohort of tables or of small pictures holds
     cohort_view   what a cohort holds: numbers, problems, figures
     split_editor  the split of a cohort, checked for leaks
+    starter       from nothing to a run that can show a certain thing, by one click
+    generate_view  chains step by step, samples of a class, one modality from the other
+    family_views  live networks, likelihoods and posteriors under noise
+    experiment_view  paired comparisons: choose, start, watch, read
     unit_order    which hidden units to show, and in which order
     filter_views  units, stack and reconstructions of a trained network
     search        the similarity of every voxel to a clicked point, cached

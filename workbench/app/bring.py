@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -13,8 +13,13 @@ from workbench.app.jobs import job_card
 from workbench.app.messages import guard, plain
 from workbench.app.state import cohort_names, prefer
 
+KINDS = {"brain": "Brains", "digits": "Digits", "paired": "MRI and PET tables"}
+MOST_SUBJECTS = {"brain": 100, "digits": 1797}
 DIFFICULTIES: list[Literal["easy", "7T-like"]] = ["easy", "7T-like"]
-FORMATS = "NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG or TIFF; also a zip of a DICOM, BIDS or dataset.json folder."
+FORMATS = (
+    "NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG or TIFF, or one .npz of pictures and labels (MedMNIST, Keras); also a "
+    "zip of a DICOM, BIDS or dataset.json folder."
+)
 
 
 def bring_forms() -> None:
@@ -75,37 +80,39 @@ def _folder() -> None:
     ):
         _follow(workflow.start_import(source.strip(), name, link=link).id, name)
     st.caption(
-        "BIDS, MSD and nnU-Net (dataset.json), DICOM series, or any folder of images: the layout is found by looking."
+        "BIDS, MSD and nnU-Net (dataset.json), DICOM series, a table with one row a subject, or any folder of images: "
+        "the layout is found by looking."
     )
 
 
 def _phantom() -> None:
-    st.markdown(plain(workflow.PHANTOM_KINDS["brain"]))
+    kinds = workflow.PHANTOM_KINDS
+    kind = st.segmented_control(
+        "What", list(kinds), default="brain", required=True, key="phantom-kind", format_func=lambda k: KINDS.get(k, k)
+    )
+    kind = str(kind or "brain")
+    st.markdown(plain(kinds[kind]))
+    more: dict[str, Any] = {}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        n_subjects = st.number_input("Subjects", 1, 100, 8, key="phantom-n", width=120)
-        spacing = st.segmented_control(
-            "Voxel size (mm)",
-            [1.0, 2.0, 3.0],
-            default=2.0,
-            required=True,
-            key="phantom-mm",
-            format_func=lambda v: f"{v:g}",
+        usual = workflow.PHANTOM_SIZES[kind]
+        n_subjects = st.number_input(
+            "Subjects", 1, MOST_SUBJECTS.get(kind, 10_000), usual, key=f"phantom-n-{kind}", width=130
         )
-        difficulty = st.segmented_control(
-            "Contrast and noise", DIFFICULTIES, default="easy", required=True, key="phantom-difficulty"
-        )
+        if kind == "brain":
+            spacing = st.segmented_control(
+                "Voxel size (mm)", [1.0, 2.0, 3.0], default=2.0, required=True, key="phantom-mm",
+                format_func=lambda v: f"{v:g}",
+            )  # fmt: skip
+            difficulty = st.segmented_control(
+                "Contrast and noise", DIFFICULTIES, default="easy", required=True, key="phantom-difficulty"
+            )
+            more = {"spacing_mm": float(spacing or 2.0), "difficulty": difficulty or "easy"}
         seed = st.number_input(
             "Seed", 0, 2**31 - 1, 0, key="phantom-seed", width=140, help="The same seed gives the same bytes."
         )
-    name = _name("phantom", "brain-phantom")
+    name = _name("phantom", f"{kind}-phantom")
     if st.button("Make it", type="primary", icon=":material/auto_awesome:", key="phantom-go"):
-        job = workflow.start_phantom(
-            name,
-            n_subjects=int(n_subjects),
-            seed=int(seed),
-            spacing_mm=float(spacing or 2.0),
-            difficulty=difficulty or "easy",
-        )
+        job = workflow.start_phantom(name, kind=kind, n_subjects=int(n_subjects), seed=int(seed), **more)
         _follow(job.id, name)
 
 

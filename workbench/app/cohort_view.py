@@ -11,10 +11,34 @@ from workbench import workflow
 from workbench.app.downloads import chart
 from workbench.app.messages import plain
 from workbench.app.state import theme
+from workbench.app.table_view import class_view, contact_sheet, is_of_pictures, table_view
 from workbench.figures import cohort as figures
+
+MOST_KEPT = 8
+MANY_IMAGES = 500
+"""Above so many the images are read when that is asked for."""
 
 
 def cohort_view(cohort: Any) -> None:
+    """Show what a cohort holds: its pictures, classes and tables at once, the fingerprint of its images after them."""
+    if cohort.modalities and is_of_pictures(cohort):
+        contact_sheet(cohort)
+    class_view(cohort)
+    if any(s.features for s in cohort):
+        table_view(cohort)
+    if not cohort.modalities:
+        return
+    if not is_read(cohort):
+        n = sum(len(s.images) for s in cohort)
+        st.markdown(
+            f"**The fingerprint** reads all {n:,} images once: sizes, intensities, duplicates, what is missing."
+        )
+        if not st.button("Read every image", icon=":material/fingerprint:", key=f"read-{cohort.name}"):
+            return
+    _fingerprint_view(cohort)
+
+
+def _fingerprint_view(cohort: Any) -> None:
     """Show the fingerprint of a cohort; the first look reads every image once."""
     found = fingerprint(cohort)
     with st.grid(4, min_column_width=150):
@@ -58,8 +82,26 @@ def cohort_view(cohort: Any) -> None:
 
 
 def fingerprint(cohort: Any) -> Any:
-    """Give the fingerprint of a cohort, read once."""
-    return _fingerprint(cohort.name, cohort.digest)
+    """Give the fingerprint of a cohort, read once, with a bar meanwhile."""
+    key = (cohort.name, cohort.digest)
+    kept = _kept()
+    if key not in kept:
+        bar = st.progress(0.0, text="Reading every image once")
+
+        def show(share: float, text: str) -> None:
+            bar.progress(min(1.0, max(0.0, share)), plain(text))
+
+        found = workflow.inspect(cohort, show)
+        bar.empty()
+        while len(kept) >= MOST_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = found
+    return kept[key]
+
+
+def is_read(cohort: Any) -> bool:
+    """Say whether the fingerprint is at hand, or quick to make."""
+    return (cohort.name, cohort.digest) in _kept() or sum(len(s.images) for s in cohort) <= MANY_IMAGES
 
 
 def delete_button(name: str) -> None:
@@ -81,9 +123,10 @@ def _confirm(name: str) -> None:
             st.rerun()
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading every image once")
-def _fingerprint(name: str, digest: str) -> Any:
-    return workflow.inspect(workflow.open_cohort(name))
+@st.cache_resource
+def _kept() -> dict[tuple[str, str], Any]:
+    """Give the fingerprints that were read since the server started, by name and digest."""
+    return {}
 
 
 def _summary(found: Any) -> pd.DataFrame:

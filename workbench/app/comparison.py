@@ -12,9 +12,13 @@ from workbench.app.state import theme
 from workbench.figures import curves
 
 QUANTITIES = {
-    "val_mse": "Held-out error", "mse": "Training error", "val_sparsity": "Held-out sparsity",
-    "mean_activation": "Mean activation", "dead_units": "Dead units",
+    "val_accuracy": "Held-out accuracy", "val_mae": "Held-out absolute error", "val_mse": "Held-out error",
+    "mse": "Training error", "val_sparsity": "Held-out sparsity", "val_reconstruction": "Held-out reconstruction",
+    "val_free_energy": "Held-out free energy", "free_energy_gap": "Free-energy gap", "val_loss": "Held-out loss",
+    "accuracy": "Training accuracy", "reconstruction": "Training reconstruction", "mean_activation": "Mean activation",
+    "dead_units": "Dead units",
 }  # fmt: skip
+"""Logged quantity → what it is called; those that no run logged are not offered."""
 
 
 def compare_view(run_ids: list[str]) -> None:
@@ -22,14 +26,9 @@ def compare_view(run_ids: list[str]) -> None:
     found = workflow.compare(run_ids)
     titles = _titles(run_ids)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.segmented_control(
-            "Quantity",
-            list(QUANTITIES),
-            default="val_mse",
-            required=True,
-            key="compare-what",
-            format_func=lambda n: QUANTITIES[n],
-        )
+        logged_names = {name for metrics in found.curves.values() for name in metrics["name"]}
+        known = [name for name in QUANTITIES if name in logged_names] or ["val_mse"]
+        name = st.selectbox("Quantity", known, key="compare-what", format_func=lambda n: QUANTITIES[n], width=280)
         log = st.toggle("Logarithmic", key="compare-log")
     logged = {titles[i]: metrics for i, metrics in found.curves.items()}
     fig = curves.compare_curves(logged, name=name or "val_mse", log=log, theme=theme())

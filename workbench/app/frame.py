@@ -15,6 +15,16 @@ PAGES = {
     "volume": ("Volume", ":material/view_in_ar:", "Three linked slices of an image with labels, and its surface."),
     "train": ("Train", ":material/model_training:", "Choose a system and its settings, start it, watch it learn."),
     "filters": ("Filters", ":material/grid_view:", "What each hidden unit of a trained network has learnt."),
+    "families": (
+        "Families",
+        ":material/hub:",
+        "Section 2's networks from the live model, their likelihood, and paired comparisons of how they learn.",
+    ),
+    "generate": (
+        "Generate",
+        ":material/casino:",
+        "What a trained energy model dreams: chains, samples of a class, one modality from the other.",
+    ),
     "similarity": (
         "Similarity",
         ":material/my_location:",
@@ -25,7 +35,7 @@ PAGES = {
 GROUPS = {
     "": ["home"],
     "Images": ["data", "volume"],
-    "Network": ["train", "filters", "similarity"],
+    "Network": ["train", "families", "filters", "generate", "similarity"],
     "Results": ["runs"],
 }
 

@@ -35,6 +35,24 @@ TERMS: dict[str, tuple[str, str]] = {
         "Histograms of the directions of the gradient around a point: a feature that was designed by hand.",
         "3.1",
     ),
+    "Restricted Boltzmann machine": (
+        "Visible and hidden units, connected to each other but not among themselves, that learn what data are likely.",
+        "2.3.2",
+    ),
+    "Deep Boltzmann machine": (
+        "Several layers of hidden units; a layer is drawn from the one below and the one above it together.",
+        "2.3.3",
+    ),
+    "Gibbs chain": (
+        "Hidden units are drawn given the visible ones, then the visible ones given those, and so on: in the long run "
+        "its states are samples of what the model holds likely.",
+        "2.3.2",
+    ),
+    "Free energy": (
+        "Minus the logarithm of how likely a model holds an input, up to a constant that is the same for all inputs.",
+        "2.3.2",
+    ),
+    "Clamping": ("Some units are held at what was observed while the others are sampled.", "2.3.3"),
     "Over-fitting": (
         "The network knows its training subjects by heart and fails on others; held-out subjects show it.",
         "2.6",

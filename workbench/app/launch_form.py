@@ -11,8 +11,10 @@ from workbench import workflow
 from workbench.app.downloads import chart
 from workbench.app.forms import differences
 from workbench.app.glossary import REVIEW
+from workbench.app.rows import as_rows
 from workbench.app.state import theme
 from workbench.figures import patches as patch_figures
+from workbench.figures import strips
 
 
 def system_card(card: Any) -> None:
@@ -70,12 +72,36 @@ def review_launch(system: str, preset: Any, settings: dict[str, Any]) -> None:
         st.caption(f"The settings are those of the preset {preset_title(preset.name)}.")
 
 
+def cohort_words(cohort: Any) -> str:
+    """Say what there is to learn from."""
+    tables = list(dict.fromkeys(name for subject in cohort for name in subject.features))
+    parts = [", ".join(cohort.modalities)] if cohort.modalities else []
+    parts += [f"feature tables {', '.join(tables)}"] if tables else []
+    classes = {s.target for s in cohort if s.target}
+    targets = f"; {len(classes)} different targets" if classes else "; no targets"
+    return f"{len(cohort):,} subjects with {' and '.join(parts) or 'no images'}{targets}"
+
+
 def preview(system: str, settings: dict[str, Any], cohort: Any) -> None:
-    """Draw 16 patches as training would see them."""
+    """Draw 16 examples as training would see them."""
     found = _preview(system, json.dumps(settings), cohort.name, cohort.digest)
-    chart(patch_figures.patch_grid(found.patches, found.subjects, found.centers_mm, theme=theme()), "preview")
+    rows = as_rows(found.patches)
+    if rows is None:
+        fig = patch_figures.patch_grid(found.patches, found.subjects, found.centers_mm, theme=theme())
+    else:
+        panel = strips.Strips("an example a row, as the network sees it", rows, found.subjects)
+        fig = strips.value_strips([panel], _columns(settings, cohort, rows.shape[1]), theme=theme())
+    chart(fig, "preview")
 
 
-@st.cache_resource(max_entries=8, show_spinner="Drawing patches")
+def _columns(settings: dict[str, Any], cohort: Any, n: int) -> list[str]:
+    """Give the columns of the tables that the settings name, or of all; empty if these are others."""
+    first = cohort.subjects[0]
+    named = [name.strip() for name in settings.get("table", "").split(",") if name.strip()] or list(first.features)
+    columns = [f"{t}: {c}" if len(named) > 1 else c for t in named for c in first.feature_vector(t).names]
+    return columns if len(columns) == n else []
+
+
+@st.cache_resource(max_entries=8, show_spinner="Drawing examples")
 def _preview(system: str, settings: str, cohort: str, digest: str) -> Any:
     return workflow.preview_patches(system, json.loads(settings), cohort, n=16)

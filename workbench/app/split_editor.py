@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from workbench import workflow
-from workbench.app.cohort_view import fingerprint
+from workbench.app.cohort_view import fingerprint, is_read
 from workbench.app.messages import plain
 
 PARTS = ["train", "validation", "test"]
@@ -47,8 +47,11 @@ def split_editor(cohort: Any) -> None:
             f"Leak: {plain(', '.join(leaks))} would be in two parts. Put all rows of a group into the same part.",
             icon=":material/warning:",
         )
-    for same_image in fingerprint(cohort).leaks(chosen):
-        st.warning(plain(same_image), icon=":material/content_copy:")
+    if is_read(cohort) or st.button(
+        "Look for one image in two parts", icon=":material/content_copy:", key="split-look"
+    ):
+        for same_image in fingerprint(cohort).leaks(chosen):
+            st.warning(plain(same_image), icon=":material/content_copy:")
     with st.container(horizontal=True):
         if st.button("Save the split", type="primary", icon=":material/save:", disabled=bool(leaks), key="split-save"):
             workflow.save_split(cohort, chosen)

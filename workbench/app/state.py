@@ -7,12 +7,14 @@ sample of a large array and would give the stale answer for a small change.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
 
 from workbench import workflow
+from workbench.errors import WorkbenchError
 
 Voxel = tuple[int, int, int]
 Theme = Literal["light", "dark"]
@@ -109,6 +111,24 @@ def finished_runs() -> dict[str, str]:
     return {r.id: f"{r.title} ({r.id})" if r.title else r.id for r in done}
 
 
+def runs_that_show(*whats: str) -> dict[str, str]:
+    """Give the finished runs that can show one of these (keys of ``workflow.shows``), as :func:`finished_runs`."""
+    return {i: title for i, title in finished_runs().items() if any(run_shows(i, what) for what in whats)}
+
+
+def run_shows(run_id: str, what: str) -> bool:
+    """Say whether a run can show something; one that cannot be read shows nothing."""
+    try:
+        return _system_shows(str(workflow.open_run(run_id).info.system), what)
+    except WorkbenchError:
+        return False
+
+
+@lru_cache(maxsize=500)
+def _system_shows(system: str, what: str) -> bool:
+    return bool(workflow.shows(system, what))
+
+
 def filter_bank(run_id: str, depth: int) -> Any:
     """Give the filters of a layer once; a run that was extended is read again."""
     return _filter_bank(run_id, depth, trained(run_id))
@@ -122,6 +142,16 @@ def encoder_decoder(run_id: str) -> Any:
 def reconstructions(run_id: str) -> Any:
     """Give held-out patches and what the network makes of them, once."""
     return _reconstructions(run_id, trained(run_id))
+
+
+def two_blocks(run_id: str, n: int) -> Any:
+    """Give Figure 9's blocks of each modality once."""
+    return _two_blocks(run_id, n, trained(run_id))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the weights")
+def _two_blocks(run_id: str, n: int, version: str) -> Any:
+    return workflow.two_blocks(run_id, n)
 
 
 @st.cache_resource(max_entries=12, show_spinner="Reading the filters")

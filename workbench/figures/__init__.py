@@ -20,6 +20,9 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     convolution   Figure 3: the receptive field of one unit on every map below it
     blocks        Figure 9: a Gaussian RBM's weights beneath those of the layer above, slices in columns
     chains        Gibbs chains step by step, grids of samples
+    strips        rows of numbers as strips of colour: examples of tables, weights onto their columns
+    sampling      free energy along chains; a sampled part beside what it really was
+    feature_tables  how many of each class, how a column is spread over the classes
     marks         crosses, rings and titles over a slice
     ranks         the colours of a similarity map
     similarity    Figure 5: where each feature finds the correspondence; its table as dots

@@ -99,8 +99,9 @@ def activation_histogram(
     text = f"{len(values)} units · median {np.median(values):.3g} · {n_dead} dead (below {dead_below:g})"
     fig.add_annotation(note(text, theme, y=1, yanchor="bottom", yshift=22))
     fig.update_layout(bargap=0.06, margin={"t": 64})
-    fig.update_xaxes(title="mean activation of a unit, fraction", range=[0, top], showgrid=False)
-    fig.update_yaxes(title="number of units", showline=False, ticks="")
+    words = "mean activation of a unit" + (", fraction" if values.max(initial=0.0) <= 1 else "")
+    fig.update_xaxes(title=words, range=[0, top], showgrid=False)
+    fig.update_yaxes(title="number of units", showline=False, ticks="", tickformat=",d", nticks=6)
     return finish(fig, theme, alt=f"Histogram of mean activations: {text}.", height=320)
 
 

@@ -23,6 +23,7 @@ File formats live in this room and nowhere else. Its files, in reading order:
     feature_vectors  one row of numbers with their names
     subject         paths to what is known of one person
     cohort          subjects on disk, one row each in cohort.csv
+    table_facts     what the feature tables of a cohort hold
     predictions     predictions as files, all of them or none
     tree            what lies in a folder that somebody brought: bounded, no links out of it, safe names
     uploads         files that came through the browser, staged under safe names
