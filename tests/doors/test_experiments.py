@@ -89,7 +89,7 @@ def test_a_stop_reaches_the_training_under_way(brains: Cohort, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_stopped_experiment_goes_on_where_it_was(brains: Cohort) -> None:
-    long = TINY | {"n_patches": 2048, "n_epochs_pretraining": 6}
+    long = TINY | {"n_patches": 4096, "n_epochs_pretraining": 12}  # seconds on a quick machine, so that a stop finds it
     made = new(brains, base=long, seeds=1)
 
     def stop_in_training(fraction: float, message: str) -> None:
