@@ -2,19 +2,20 @@
 
 import streamlit as st
 
-from workbench.app import experiment_view, family_views, state
+from workbench.app import experiment_view, family_views, likelihood_view, state
 from workbench.app.frame import heading
 from workbench.app.messages import guard
 
 heading(
-    "families", "Restricted Boltzmann machine", "Deep Boltzmann machine", "Free energy", "Pretraining", "Fine-tuning"
-)
+    "families", "Restricted Boltzmann machine", "Deep Boltzmann machine", "Receptive field", "Free energy", "Annealing",
+    "Pretraining", "Fine-tuning", "Paired comparison",
+)  # fmt: skip
 network, likelihood, noise, compare = st.tabs(
     ["Network", "Likelihood", "Noise", "Compare"], key="families-tab", on_change="rerun"
 )
 if network.open:
     with network, guard("draw this network"):
-        runs = state.runs_that_show("network_parts", "convolution_parts", "encoder_decoder")
+        runs = state.runs_that_show(*family_views.DRAWN)
         if runs:
             family_views.network(state.choose("Run", list(runs), "run", format_func=runs.__getitem__))
         family_views.starts(expanded=not runs)
@@ -22,15 +23,14 @@ if likelihood.open:
     with likelihood, guard("estimate this likelihood"):
         runs = state.runs_that_show("likelihood")
         if runs:
-            chosen = state.choose("Run", list(runs), "measured", format_func=runs.__getitem__)
-            family_views.likelihood(chosen)
+            likelihood_view.likelihood(state.choose("Run", list(runs), "measured", format_func=runs.__getitem__))
         else:
             st.info("Only energy models have a likelihood; train one in the tab Network.", icon=":material/info:")
 if noise.open:
     with noise, guard("add noise"):
         runs = state.runs_that_show("noise_curve")
         if runs:
-            family_views.noise(runs)
+            likelihood_view.noise(runs)
         else:
             st.info("This needs a trained energy model; train one in the tab Network.", icon=":material/info:")
 if compare.open:

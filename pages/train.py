@@ -28,10 +28,13 @@ if started in [r.id for r in workflow.list_runs()]:
 
 cards = {card.name: card for card in workflow.list_systems()}
 choice, launch = st.columns([3, 2], gap="large")
+with launch:
+    cohort = workflow.open_cohort(state.choose("Cohort", state.cohort_names(), "cohort"))
+    st.caption(cohort_words(cohort))
 with choice:
     name = state.choose("System", list(cards), "system", format_func=lambda n: f"{cards[n].section} {cards[n].title}")
     system_card(cards[name])
-    preset = choose_preset(name)
+    preset = choose_preset(name, cohort)
     settings = None
     try:
         settings = settings_form(name, preset)
@@ -39,11 +42,9 @@ with choice:
         st.error(str(error), icon=":material/error:")
 
 with launch:
-    cohort = workflow.open_cohort(state.choose("Cohort", state.cohort_names(), "cohort"))
-    st.caption(cohort_words(cohort))
     title = st.text_input("Title of the run", key="train-title", placeholder="optional", max_chars=80)
     if settings is not None:
-        review_launch(name, preset, settings)
+        review_launch(name, preset, settings, cohort)
     if st.button(
         "Start training", type="primary", icon=":material/play_arrow:", disabled=settings is None, width="stretch"
     ):

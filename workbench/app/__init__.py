@@ -1,32 +1,36 @@
 """What the pages share; only here, in ``pages/`` and in ``streamlit_app.py`` is streamlit imported.
 
-    messages      a user's mistake as a sentence; anything else as one sentence and a log
-    state         the current cohort, subject, run and voxel, kept in the URL; cached volumes
-    payload       a volume and its overlays as bytes for the browser
-    slice_viewer  three linked planes with a crosshair (and its .html, .css, .js)
-    network_payload  a drawing of a network as bytes for the browser
-    network_view  units, links and maps that answer to the pointer (and its .html, .css, .js)
-    volume_facts  what is to be known of an image, as rows of a table
-    downloads     buttons that save figures, tables and volumes
-    glossary      terms linked to the sections of the review
-    frame         title, sentence and the research-use line of every page
-    forms         a form from the settings of a system
-    jobs          cards that watch a run or an import
-    rows          which examples are rows of tables, and what their columns are called
-    live_curves   curves that grow while a run trains
-    launch_form   from a system and a preset to a started run
-    bring         ways to get a cohort: upload, folder, phantom
-    table_view    what a cohort of tables or of small pictures holds
-    cohort_view   what a cohort holds: numbers, problems, figures
-    split_editor  the split of a cohort, checked for leaks
-    starter       from nothing to a run that can show a certain thing, by one click
-    generate_view  chains step by step, samples of a class, one modality from the other
-    family_views  live networks, likelihoods and posteriors under noise
-    experiment_view  paired comparisons: choose, start, watch, read
-    unit_order    which hidden units to show, and in which order
-    filter_views  units, stack and reconstructions of a trained network
-    search        the similarity of every voxel to a clicked point, cached
-    run_table     the table of runs, and what can be done with one
-    comparison    two to six runs side by side
-    tour          "Try it": from nothing to a trained network by clicking only
+messages      a user's mistake as a sentence; anything else as one sentence and a log
+state         the current cohort, subject, run and voxel, kept in the URL; cached volumes
+payload       a volume and its overlays as bytes for the browser
+slice_viewer  three linked planes with a crosshair (and its .html, .css, .js)
+network_payload  a drawing of a network as bytes for the browser
+network_view  units, links and maps that answer to the pointer (and its .html, .css, .js)
+volume_facts  what is to be known of an image, as rows of a table
+downloads     buttons that save figures, tables and volumes
+glossary      terms linked to the sections of the review
+frame         title, sentence and the research-use line of every page
+forms         a form from the settings of a system
+jobs          cards that watch a run or an import
+rows          which examples are rows of tables, and what their columns are called
+live_curves   curves that grow while a run trains
+table_view    what a cohort of tables or of small pictures holds
+launch_form   from a system and a preset to a started run
+bring         ways to get a cohort: upload, folder, phantom
+cohort_view   what a cohort holds: numbers, problems, figures
+split_editor  the split of a cohort, checked for leaks
+starter       from nothing to a run that can show a certain thing, by one click
+generate_view  chains step by step, samples of a class, one modality from the other
+experiment_recipes  ready-made comparisons, and what one will take
+experiment_words  what a comparison shows, as tables and sentences
+experiment_form  the form of a new comparison
+experiment_view  paired comparisons: watch and read
+likelihood_view  likelihoods, the gap in free energy, posteriors under noise
+unit_order    which hidden units to show, and in which order
+filter_views  units, stack and reconstructions of a trained network
+family_views  live networks, and a start for each family
+search        the similarity of every voxel to a clicked point, cached
+run_table     the table of runs, and what can be done with one
+comparison    two to six runs side by side
+tour          "Try it": from nothing to a trained network by clicking only
 """

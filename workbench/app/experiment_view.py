@@ -1,243 +1,189 @@
-"""Paired comparisons: choose what to vary, start, watch, and read the difference with its interval."""
+"""Paired comparisons: start one, watch it, and read the differences with their intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from workbench import workflow
 from workbench.app import state
 from workbench.app.downloads import chart
+from workbench.app.experiment_form import experiment_form
+from workbench.app.experiment_words import failures, first_score, frames, number_for_all, summary, verdicts
+from workbench.app.frame import nothing_yet
 from workbench.app.jobs import POLL_SECONDS, chip, seconds
 from workbench.app.messages import guard, plain
-from workbench.errors import SettingsError
+from workbench.errors import WorkbenchError
 from workbench.figures import experiments
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """A ready-made comparison.
-
-    Attributes:
-        title: of it.
-        system: that is trained.
-        variants: name → settings; the first is the reference.
-        base: settings that all share.
-    """
-
-    title: str
-    system: str
-    variants: Mapping[str, Mapping[str, Any]]
-    base: Mapping[str, Any]
-
-
-DEEP = {"n_hidden": (64, 64), "n_epochs": 30, "batch_size": 20}
-RECIPES = (
-    Recipe("Greedy pretraining, joint, or from scratch (2.3.1, 2.4)", "fine_tuning",
-           {"from scratch": {"start": "scratch"}, "greedy auto-encoders": {"start": "auto-encoders"},
-            "greedy belief network": {"start": "belief network"}, "joint auto-encoder": {"start": "joint"}},
-           {"n_hidden": (64, 32), "n_epochs_pretraining": 20, "n_epochs": 40, "batch_size": 20}),
-    Recipe("Initialization (2.6, device 1)", "mlp",
-           {"normal": {"initialization": "normal"}, "glorot": {"initialization": "glorot"},
-            "sparse": {"initialization": "sparse"}}, DEEP | {"activation": "sigmoid"}),
-    Recipe("Scheduled Nesterov momentum (2.6, device 1)", "mlp",
-           {"plain descent": {"optimizer": "sgd", "momentum_max": 0.0}, "nesterov": {"optimizer": "nesterov"}},
-           DEEP | {"learning_rate": 0.05}),
-    Recipe("Rectified units (2.6, device 2)", "mlp",
-           {"sigmoid": {"activation": "sigmoid"}, "ReLU": {"activation": "relu"},
-            "leaky ReLU": {"activation": "leaky_relu"}}, DEEP),
-    Recipe("Input noise (2.6, device 3)", "mlp",
-           {"clean": {"corruption": "none"}, "masking": {"corruption": "masking", "corruption_amount": 0.25}}, DEEP),
-    Recipe("Dropout and DropConnect (2.6, device 4)", "mlp",
-           {"none": {}, "dropout": {"dropout": 0.5, "input_dropout": 0.2}, "DropConnect": {"dropconnect": 0.5}}, DEEP),
-    Recipe("Batch normalization (2.6, device 5)", "mlp",
-           {"without": {"batch_norm": False}, "with": {"batch_norm": True}}, DEEP),
-)  # fmt: skip
-OWN = "A comparison of your own"
-FEWEST_SEEDS = 6
-"""With fewer the bootstrap interval of a mean is much too narrow for a verdict."""
+RESULTS, NEW = "Results", "New comparison"
+LIVE = ("queued", "running", "stopping")
+N_LOG_LINES = 2000
 
 
 def compare() -> None:
-    """Show the form for a new comparison, and those there are."""
-    st.caption(
-        "Every variant is trained with the same seeds on the same split, so that differences are paired. What no "
-        "interval excludes is not shown to help."
-    )
-    if state.cohort_names():
-        known = workflow.list_experiments()
-        with st.expander("New comparison", expanded=not known, icon=":material/balance:"):
-            _form()
-    else:
-        st.info("A comparison needs a cohort with targets; bring one on the page Data.", icon=":material/info:")
+    """Show the comparisons there are, or the form of a new one."""
     found = {e.id: e for e in workflow.list_experiments()}
-    if found:
-        shown = state.choose("Comparison", list(found), "experiment", format_func=lambda i: _name(found[i]))
-        live = found[shown].is_in_use
-        st.fragment(run_every=POLL_SECONDS if live else None)(_card)(shown, live)
-        _result(shown)
-
-
-def _form() -> None:
-    titles = [recipe.title for recipe in RECIPES]
-    title = st.selectbox("What to compare", [*titles, OWN], key="experiment-recipe")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        cohort = state.choose("Cohort", state.cohort_names(), "cohort")
-        n_seeds = int(st.number_input("Seeds", 2, 50, 10, key="experiment-seeds", width=110))
-        labels = st.text_input("Labelled examples", "100, 0", key="experiment-labels", help="0 stands for all of them.")
-    recipe = _own() if title == OWN else RECIPES[titles.index(str(title))]
-    if recipe is None:
+    if not found and not state.cohort_names():
+        nothing_yet("A comparison needs a cohort with targets.", ("Start with sample data", "home"),
+                    ("Bring images or tables", "data"))  # fmt: skip
         return
-    with guard("start this comparison"):
-        numbers = tuple(workflow.parse_numbers(labels))
-        n_trainings = len(recipe.variants) * n_seeds * len(numbers)
-        st.caption(
-            f"{len(recipe.variants)} variants ({', '.join(recipe.variants)}) × {n_seeds} seeds × {len(numbers)} "
-            f"numbers of labels: {n_trainings} trainings, one after the other; small ones take seconds each."
-        )
-        if st.button("Start", type="primary", icon=":material/play_arrow:", key="experiment-start"):
-            made = workflow.start_experiment(
-                recipe.system, cohort, recipe.base, recipe.variants, n_seeds, numbers, recipe.title
+    st.caption(
+        "All variants are trained with the same seeds, so that they are compared pair by pair on the same held-out "
+        "subjects. What the interval of a difference does not exclude is not claimed."
+    )
+    shown = RESULTS if found else NEW
+    if found and state.cohort_names():
+        if st.session_state.pop("experiment-started", False):
+            st.session_state["experiment-part"] = RESULTS
+        shown = str(
+            st.segmented_control(
+                "Show", [RESULTS, NEW], default=RESULTS, required=True, key="experiment-part",
+                label_visibility="collapsed",
             )
-            state.prefer("experiment", made.id)
+        )  # fmt: skip
+    if shown == NEW:
+        started = experiment_form()
+        if started:
+            st.session_state["experiment-started"] = True
+            state.prefer("experiment", started)
             st.rerun()
+    else:
+        _experiment(found)
 
 
-def _own() -> Recipe | None:
-    cards = {card.name: card for card in workflow.list_systems()}
+def _experiment(found: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        names = [name for name in cards if any(f.name == "n_labels" for f in workflow.system_fields(name))]
-        system = st.selectbox("System", names, format_func=lambda n: cards[n].title, key="experiment-system")
-        field = st.selectbox(
-            "Setting to vary", [f.name for f in workflow.system_fields(str(system))], key="experiment-field"
-        )
-        values = st.text_input("Values", key="experiment-values", placeholder="0, 0.25, 0.5")
-    if not values.strip():
-        st.caption("Give two or more values, separated by commas; the first is the reference.")
-        return None
-    found = None
-    with guard("read these values"):
-        variants = workflow.parse_variants([f"{field}={values.replace(' ', '')}"], [])
-        if len(variants) < 2:
-            raise SettingsError(f"A comparison needs two values of {field} or more; got {values!r}.")
-        found = Recipe(f"{cards[str(system)].title}: {field}", str(system), variants, {})
-    return found
+        chosen = state.choose("Comparison", list(found), "experiment", format_func=lambda i: name_of(found[i]))
+        if st.button("Delete", icon=":material/delete:", key="experiment-delete", disabled=found[chosen].is_in_use):
+            _confirm(chosen)
+    live = workflow.experiment_progress(chosen).state in LIVE
+    st.fragment(run_every=POLL_SECONDS if live else None)(_card)(chosen, live)
+    _result(found[chosen])
 
 
 def _card(experiment: str, was_live: bool) -> None:
     with guard("show this comparison"):
         progress = workflow.experiment_progress(experiment)
-        live = progress.state in ("queued", "running", "stopping")
+        live = progress.state in LIVE
         if was_live and not live:
             st.rerun()
-        with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            chip(progress.state)
-            left = f" · about {seconds(progress.eta_s)} left" if live and progress.eta_s is not None else ""
-            failed = f" · {progress.n_failed} failed" if progress.n_failed else ""
-            text = f"{progress.n_done} of {progress.n_trainings} trainings{failed}{left}"
-            st.progress(min(1.0, progress.fraction), text=plain(f"{text} · {progress.now}" if progress.now else text))
-            if live:
-                st.button("Stop", icon=":material/stop:", key="experiment-stop", on_click=_do,
-                          args=(workflow.stop_experiment, experiment))  # fmt: skip
-            else:
-                if progress.n_done < progress.n_trainings or progress.n_failed:
-                    st.button("Resume", icon=":material/play_arrow:", key="experiment-resume", on_click=_do,
-                              args=(workflow.resume_experiment, experiment))  # fmt: skip
-                st.button("Delete", icon=":material/delete:", key="experiment-delete", on_click=_do,
-                          args=(workflow.delete_experiment, experiment))  # fmt: skip
-        if progress.message and not live:
-            st.caption(plain(progress.message))
+        with st.container(border=True):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                chip(progress.state)
+                failed = f", {progress.n_failed} failed" if progress.n_failed else ""
+                st.markdown(f"**{progress.n_done} of {progress.n_trainings} trainings**{failed}", width="content")
+                st.caption(plain(f"now {progress.now}" if progress.now else ""), width="stretch")
+                _buttons(experiment, progress, live)
+            if live or progress.fraction < 1:
+                left = f", about {seconds(progress.eta_s)} left" if live and progress.eta_s is not None else ""
+                done = min(1.0, max(0.0, progress.fraction))
+                st.progress(done, text=f"{100 * done:.0f} %{left}")
+            if progress.message and not live:
+                st.caption(plain(progress.message))
 
 
-def _result(experiment: str) -> None:
-    found = workflow.open_experiment(experiment)
-    if not found.scores:
-        st.caption("Scores appear with the first finished training.")
-        return
+def _buttons(experiment: str, progress: Any, live: bool) -> None:
+    if live:
+        if progress.n_done and st.button("Refresh the result", icon=":material/refresh:", key="experiment-refresh"):
+            st.rerun()
+        st.button("Stop", icon=":material/stop:", key="experiment-stop", on_click=_do,
+                  disabled=progress.state == "stopping", args=(workflow.stop_experiment, experiment))  # fmt: skip
+    elif progress.n_done < progress.n_trainings or progress.n_failed:
+        label = "Resume" if progress.n_done < progress.n_trainings else "Try the failed ones again"
+        if st.button(label, icon=":material/play_arrow:", key="experiment-resume", type="primary"):
+            workflow.resume_experiment(experiment)
+            st.rerun()
+
+
+def _result(found: Any) -> None:
     scores = list(found.scores)
-    score = str(st.selectbox("Score", scores, index=_first(scores), key="experiment-score", width=260))
-    table = workflow.compare_experiment(experiment, score)
-    if table.pairs.empty or not table.rows:
-        st.caption("Differences appear when two variants are finished with the same seed.")
-        return
-    for line in verdicts(table):
-        st.markdown(f"- {line}")
-    fig = experiments.paired_experiment(*frames(table), title=score.replace("_", " "), theme=state.theme())
-    chart(fig, f"comparison-{experiment}", table=summary(table))
-    st.dataframe(summary(table), hide_index=True, alt="Differences with their intervals")
-    failed = found.table()
-    failed = failed[failed["state"] != "finished"]
-    if len(failed):
-        with st.expander(f"{len(failed)} trainings that did not finish", icon=":material/error:"):
-            st.dataframe(failed, hide_index=True, alt="Trainings that did not finish")
+    if scores:
+        score = str(st.selectbox("Score of held-out subjects", scores, first_score(scores), key="experiment-score",
+                                 format_func=score_title, width=260))  # fmt: skip
+        table = workflow.compare_experiment(found.id, score)
+        if table.rows:
+            _drawn(found, table)
+        else:
+            st.caption("Differences appear when two variants are finished with the same seed.")
+    elif not found.rows():
+        st.caption("The first result appears when two variants are finished with the same seed.")
+    _failed(found)
 
 
-def frames(table: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Give what the figure draws of a paired table: scores, means and differences; the reference comes first."""
-    pairs = table.pairs.rename(columns={"value": "score", "n_labels": "labels"})
-    order = [table.reference, *dict.fromkeys(row.variant for row in table.rows)]
-    pairs = pairs.assign(rank=pairs["variant"].map(order.index)).sort_values(["rank", "seed"], kind="stable")
-    pairs["labels"] = pairs["labels"].replace(0, "all")
-    means = pairs.groupby(["variant", "labels"], sort=False)["score"].agg(["mean", "sem", "count"]).reset_index()
-    half = 1.96 * means["sem"].fillna(0.0)
-    means = means.assign(low=means["mean"] - half, high=means["mean"] + half)[
-        ["variant", "labels", "mean", "low", "high"]
-    ]
-    differences = pd.DataFrame(
-        {"variant": row.variant, "labels": row.n_labels or "all", "mean": row.difference[0],
-         "low": row.difference[1], "high": row.difference[2]}
-        for row in table.rows
+def _drawn(found: Any, table: Any) -> None:
+    st.markdown(f"Compared with **{plain(table.reference)}**, by {score_title(table.score)}:")
+    st.markdown("\n".join(f"- {line}" for line in verdicts(table)))
+    n_all = _n_all(found, table)
+    drawn_at = number_for_all(table, n_all)
+    fig = experiments.paired_experiment(*frames(table, drawn_at), title=score_title(table.score), theme=state.theme())
+    whole = f"all {n_all:,} labels" if n_all else "all labels"
+    fig.for_each_annotation(lambda a: a.update(text=whole) if a.text == f"{drawn_at:,} labels" else None)
+    chart(fig, f"comparison-{found.id}", table=table.pairs)
+    rows = summary(table)
+    number = st.column_config.NumberColumn(format="%.4f")
+    signed = st.column_config.NumberColumn(format="%+.4f")
+    config: dict[str, Any] = {str(c): number for c in rows if str(c).startswith("Mean")}
+    config |= dict.fromkeys(("Difference", "Low", "High"), signed)
+    st.dataframe(rows, hide_index=True, alt="Differences with their 95 % intervals", column_config=config)
+    st.download_button(
+        "Save this table as CSV", rows.to_csv(index=False).encode(), f"comparison-{found.id}-summary.csv", "text/csv",
+        icon=":material/download:", type="tertiary", on_click="ignore", key="experiment-csv",
     )  # fmt: skip
-    return pairs[["variant", "seed", "score", "labels"]], means, differences
-
-
-def summary(table: Any) -> pd.DataFrame:
-    """Give one row a variant and number of labels, as people read it."""
-    return pd.DataFrame(
-        {
-            "variant": row.variant,
-            "labels": str(row.n_labels or "all"),
-            "seeds": row.n_pairs,
-            "mean": row.mean,
-            f"mean of {table.reference}": row.reference_mean,
-            "difference": row.difference[0],
-            "low": row.difference[1],
-            "high": row.difference[2],
-        }
-        for row in table.rows
+    at_chance = f" Of {len(rows)} intervals about one in twenty excludes 0 by chance alone." if len(rows) > 3 else ""
+    st.caption(
+        "Intervals are over seeds (first weights, order, which labels are seen, and the split where the cohort brings "
+        f"none of its own): they say nothing of other data.{at_chance}"
     )
 
 
-def verdicts(table: Any) -> list[str]:
-    """Say of each variant what its interval shows and what it does not."""
-    name, lines = table.score.replace("_", " "), []
-    for row in table.rows:
-        labels = f"{row.n_labels} labels" if row.n_labels else "all labels"
-        mean, low, high = row.difference
-        if row.n_pairs < FEWEST_SEEDS or not np.isfinite([low, high]).all():
-            said = f"too few seeds to say, take {FEWEST_SEEDS} or more"
-        elif low > 0:
-            said = f"raises {name}"
-        elif high < 0:
-            said = f"lowers {name}"
-        else:
-            said = "no difference is shown"
-        span = f" ({mean:+.3g}, 95 % interval {low:+.3g} to {high:+.3g}, {row.n_pairs} seeds)"
-        lines.append(f"**{row.variant}** against {table.reference}, {labels}: {said}{span}.")
-    return lines
+def _failed(found: Any) -> None:
+    failed = failures(found.table(), found.keeper.tail(N_LOG_LINES))
+    if len(failed):
+        with st.expander(f"{len(failed)} trainings failed", icon=":material/error:"):
+            st.dataframe(failed, hide_index=True, alt="Trainings that failed, and why")
 
 
-def _name(found: Any) -> str:
-    return f"{found.title} ({found.id})" if found.title else str(found.id)
+def _n_all(found: Any, table: Any) -> int:
+    """Give how many labelled examples "all" were, from a run that had them; 0 where no run says so."""
+    if set(table.pairs["n_labels"]) == {0} or 0 not in set(table.pairs["n_labels"]):
+        return 0
+    rows = found.table()
+    for run in rows[(rows["n_labels"] == 0) & (rows["state"] == "finished")]["run"]:
+        try:
+            return int((workflow.open_run(found.runs_dir / run).result() or {}).get("n_labelled", 0))
+        except WorkbenchError:
+            continue
+    return 0
 
 
-def _first(scores: list[str]) -> int:
-    return next((i for i, s in enumerate(scores) if s in ("accuracy", "log_likelihood", "mse")), 0)
+def name_of(found: Any) -> str:
+    """Say what an experiment compares, on what, and when it was begun."""
+    cohort = found.cohort.replace("\\", "/").split("/")
+    data = f" · {cohort[-2]}" if len(cohort) > 1 else ""
+    begun = datetime.fromtimestamp(found.created)
+    return f"{found.title or found.system}{data} · {begun.day} {begun:%b %H:%M}"
+
+
+def score_title(score: str) -> str:
+    """Write a score's name as people do."""
+    return {"auc": "AUC", "mse": "squared error", "mae": "absolute error", "r2": "R²"}.get(
+        score, score.replace("_", " ")
+    )
+
+
+@st.dialog("Delete this comparison?")
+def _confirm(experiment: str) -> None:
+    st.markdown("Its folder with all its runs will be removed. This cannot be undone.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep it"):
+            st.rerun()
+        if st.button("Delete it", type="primary", icon=":material/delete:"):
+            with guard("delete this comparison"):
+                workflow.delete_experiment(experiment)
+                st.rerun()
 
 
 def _do(action: Any, *arguments: Any) -> None:

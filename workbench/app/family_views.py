@@ -1,23 +1,29 @@
-"""The families of Section 2 as they are: live networks, likelihoods in nats, posteriors under noise."""
+"""The families of Section 2 as they are: Figures 1 to 3 from the live network, and a start for each on sample data."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from workbench import workflow
 from workbench.app import state
 from workbench.app.downloads import chart
-from workbench.app.network_view import network_view
+from workbench.app.filter_views import stack
+from workbench.app.live_curves import live_curves
+from workbench.app.network_view import Chosen, network_view
+from workbench.app.rows import as_rows, columns
 from workbench.app.starter import STARTS, starter
-from workbench.figures import convolution, diagrams, experiments, networks
-from workbench.figures import likelihood as likelihood_figures
+from workbench.figures import convolution, filters, networks, strips
+from workbench.figures.convolution_parts import ConvolutionParts
+from workbench.figures.network_parts import NAMES, NetworkParts
 
-FAMILY_STARTS = tuple(name for name in STARTS if name.startswith("family-"))
-LEVEL = 0.95
+DRAWN = ("network_parts", "convolution_parts", "encoder_decoder")
+"""What a run can show that is drawn here."""
+FIGURE = {"mlp": "1", "sae": "2a", "dbn": "2b", "dbm": "2c"}
+DATA = {"sample-digits": "On the 1,797 digits of scikit-learn", "sample-brains": "On patches of synthetic brains"}
+PINNED = "unit"
 
 
 def network(run_id: str) -> None:
@@ -25,134 +31,135 @@ def network(run_id: str) -> None:
     if state.run_shows(run_id, "convolution_parts"):
         _convolution(run_id)
     elif state.run_shows(run_id, "network_parts"):
-        parts = _network_parts(run_id, state.trained(run_id))
-        st.caption(
-            "The review's Figure 1 or 2, from the trained weights: the most used units of each layer and their "
-            "strongest links. Point at a unit to see its links and what it answers to; click to keep it."
-        )
-        network_view(parts, key=f"network-{run_id}")
-        with st.expander("As a figure to download", icon=":material/image:"):
-            chart(networks.network_diagram(parts, theme=state.theme()), f"network-{run_id}")
+        _units(run_id)
     else:
-        parts = state.encoder_decoder(run_id)
-        st.caption("The review's Figure 2a, links drawn from the trained weights.")
-        chart(diagrams.stack_diagram(parts.sizes, parts.weights, theme=state.theme()), f"figure-2a-{run_id}")
+        stack(run_id)
 
 
 def starts(*, expanded: bool) -> None:
     """Offer each family on sample data by one click."""
     with st.expander("Train a family on sample data", expanded=expanded, icon=":material/rocket_launch:"):
         st.markdown(
-            "Section 2 of the review: perceptrons, auto-encoders, restricted Boltzmann machines, belief networks, deep "
-            "Boltzmann machines and convolutional networks. Each of these takes a minute or two; all settings are on "
-            "the page *Train*."
+            "Each of these makes its sample data, trains in a minute or two on this machine, and opens here. Every "
+            "setting of every family, on your own images and tables, is on the page **Train**."
         )
-        for begin in range(0, len(FAMILY_STARTS), 2):
-            for column, name in zip(st.columns(2), FAMILY_STARTS[begin : begin + 2], strict=False):
-                with column:
+        family = [name for name in STARTS if name.startswith("family-")]
+        for cohort in dict.fromkeys(STARTS[name].cohort for name in family):
+            st.markdown(f"**{DATA.get(cohort, cohort)}**")
+            with st.grid(3, min_column_width=260):
+                for name in [n for n in family if STARTS[n].cohort == cohort]:
                     starter(name)
+        titles = {STARTS[name].title for name in family}
+        live = next((r for r in workflow.list_runs() if r.title in titles and r.status().is_live), None)
+        if live is not None:
+            live_curves(live.id)
 
 
-def likelihood(run_id: str) -> None:
-    """Estimate log p of training and held-out examples, and draw every estimate beside the others."""
-    st.caption(
-        "In nats an example. Forward annealing finds log Z too small on average and the likelihood too large, reverse "
-        "annealing the other way round; where they disagree, believe neither. A reconstruction error is no likelihood "
-        "and is not shown here."
+def pinned(text: str, parts: Any) -> Chosen | None:
+    """Read a kept unit, such as ``h1:3`` or ``conv1:0:2:5``; None if this network does not draw it.
+
+    Args:
+        text: layer, unit and, of a map, x and y.
+        parts: the network as it is drawn.
+    """
+    name, *numbers = text.split(":")
+    layer = next((la for la in parts.layers if la.name == name), None)
+    if layer is None or not all(n.isdecimal() for n in numbers) or not numbers or int(numbers[0]) not in layer.shown:
+        return None
+    unit, *at = (int(n) for n in numbers)
+    if isinstance(parts, NetworkParts):
+        return None if at else Chosen(name, unit)
+    if len(at) != 2 or any(not 0 <= p < n for p, n in zip(at, layer.maps.shape[1:], strict=True)):
+        return None
+    return Chosen(name, unit, (at[0], at[1]))
+
+
+def written(chosen: Chosen) -> str:
+    """Write a kept unit for the URL."""
+    return ":".join(map(str, (chosen.layer, chosen.unit, *(chosen.at or ()))))
+
+
+def _keep(chosen: Chosen) -> None:
+    st.query_params[PINNED] = written(chosen)
+
+
+def _units(run_id: str) -> None:
+    parts = _network_parts(run_id, state.trained(run_id))
+    figure = f" (the review's Figure {FIGURE[parts.kind]})" if parts.kind in FIGURE else ""
+    st.markdown(
+        f"**{NAMES[parts.kind]}** from the trained weights{figure}: the most used units of each layer and their "
+        "strongest links."
     )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        n_betas = int(
-            st.select_slider("Temperatures", [500, 1000, 4000, 14_500], 1000, key="families-betas", width=250)
-        )
-        n_chains = int(st.select_slider("Annealing chains", [50, 100, 200], 100, key="families-chains", width=200))
-        asked = st.button("Estimate", type="primary", icon=":material/functions:", key="families-estimate")
-    place = ("families-estimated", run_id, n_betas, n_chains)
-    if asked:
-        st.session_state[place] = True  # type: ignore[index]
-    if st.session_state.get(place):  # type: ignore[call-overload]
-        _draw_likelihood(run_id, _likelihood(run_id, n_betas, n_chains, state.trained(run_id)))
-    _gap(run_id)
-
-
-def noise(runs: dict[str, str]) -> None:
-    """Draw how far posteriors move as noise grows, of several runs side by side."""
     st.caption(
-        "The review says that a deep Boltzmann machine bears ambiguous input better than a deep belief network, since "
-        "its inference goes both ways. Here noise grows over held-out examples; 1 means that a code has moved as far "
-        "as two different examples lie apart. One training of each shows nothing of their spread: the notebook of "
-        "Section 2.3.3 repeats it over seeds."
+        "Point at a unit to see its links and what it answers to; click to keep it. Arrow keys and Enter do too."
     )
-    chosen = st.multiselect("Runs", list(runs), list(runs)[:2], format_func=runs.__getitem__, key="families-noise")
-    if not chosen:
+    kept = pinned(st.query_params.get(PINNED, ""), parts)
+    chosen = network_view(parts, key=f"network-{run_id}", chosen=kept, on_choose=_keep)
+    if chosen is not None:
+        _kept(run_id, parts, chosen)
+    with st.expander("As a figure to download", icon=":material/image:"):
+        chart(networks.network_diagram(parts, theme=state.theme()), f"network-{run_id}")
+
+
+def _kept(run_id: str, parts: Any, chosen: Chosen) -> None:
+    """Draw what a kept unit answers to, larger."""
+    layer = next(la for la in parts.layers if la.name == chosen.layer)
+    patterns = parts.receptive.get(chosen.layer)
+    if patterns is None:
+        st.caption(f"Kept: {layer.heading}, unit {chosen.unit}. It holds the data, so it answers to itself alone.")
         return
-    found = [_noise_curve(run_id, state.trained(run_id)) for run_id in chosen]
-    rows = []
-    for curve in found:
-        for level, change in zip(curve.levels, curve.change, strict=True):
-            low, high = np.quantile(change, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-            rows.append({"variant": curve.name, "noise": level, "mean": change.mean(), "low": low, "high": high})
-    table = pd.DataFrame(rows)
-    unit = found[0].unit
-    if any(curve.unit != unit for curve in found):
-        st.warning(
-            "These runs scale their input differently, so their noise is not the same.", icon=":material/warning:"
-        )
-    fig = experiments.noise_robustness(
-        table, title="change of the posterior, relative", noise=unit, theme=state.theme()
-    )  # fmt: skip
-    st.caption("Bands hold 95 % of the examples.")
-    chart(fig, "noise", table=table)
+    at = list(layer.shown).index(chosen.unit)
+    active = parts.activations.get(chosen.layer)
+    use = "" if active is None else f", mean activation {active[at]:.3g} over held-out examples"
+    st.markdown(f"**Kept: {layer.heading}, unit {chosen.unit}**{use}. What it answers to:")
+    weights = np.asarray(patterns[at])
+    row = weights[None] if weights.ndim == 1 else as_rows(weights[None])
+    if row is not None:
+        panel = strips.Strips("weight on each column", row, [f"unit {chosen.unit}"])
+        fig = strips.value_strips([panel], columns(run_id), reference=np.stack([-row[0], row[0]]), theme=state.theme())
+    else:
+        bank = np.zeros((chosen.unit + 1, *weights.shape), weights.dtype)
+        bank[chosen.unit] = weights
+        fig = filters.filter_tiles(bank, order=[chosen.unit], layout="slices", theme=state.theme())
+    chart(fig, f"unit-{run_id}-{chosen.layer}-{chosen.unit}")
 
 
 def _convolution(run_id: str) -> None:
-    example = int(st.number_input("Held-out example", 1, 64, 1, key="families-example", width=180)) - 1
-    parts = _convolution_parts(run_id, example, state.trained(run_id))
+    n_examples = len(workflow.open_run(run_id).load_arrays("patches")["patches"])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        example = int(
+            st.number_input("Held-out example", 1, n_examples, 1, key=f"families-example-{run_id}", width=180)
+        )
+    parts = _convolution_parts(run_id, example - 1, state.trained(run_id))
+    st.markdown("**Convolutional network** on this example (the review's Figure 3).")
     st.caption(
-        "The review's Figure 3, from the live network: point at a unit of a map to see which part of every map below, "
-        "and of the input, it depends on."
+        "Point at a place on a map to see its local receptive field: what it depends on, on every map below and on the "
+        "input. Click to keep it. All units of a map share one kernel, drawn beneath the maps."
     )
-    network_view(parts, key=f"convolution-{run_id}-{example}")
+    kept = pinned(st.query_params.get(PINNED, ""), parts)
+    chosen = network_view(parts, key=f"convolution-{run_id}", chosen=kept, on_choose=_keep)
+    if chosen is not None and chosen.at is not None:
+        st.markdown(_sees(parts, chosen))
     with st.expander("As a figure to download", icon=":material/image:"):
-        chart(convolution.convolution_diagram(parts, theme=state.theme()), f"convolution-{run_id}")
+        chart(convolution.convolution_diagram(parts, _position(parts, chosen), theme=state.theme()),
+              f"convolution-{run_id}")  # fmt: skip
 
 
-def _draw_likelihood(run_id: str, found: Any) -> None:
-    table = pd.DataFrame(found.rows)
-    for part in ("held-out", "training"):
-        own = table[table["part"] == part].assign(model=part)
-        if len(own):
-            st.metric(
-                f"{str(own['quantity'].iloc[0]).capitalize()}, {part} examples",
-                f"{own['value'].iloc[0]:.2f} nats",
-                f"95 % interval {own['low'].iloc[0]:.2f} to {own['high'].iloc[0]:.2f}, by {own['kind'].iloc[0]} log Z",
-                delta_color="off", delta_arrow="off", border=True,
-            )  # fmt: skip
-    st.markdown(found.note)
-    drawn = table.assign(model=table["part"] + " examples")[["model", "kind", "value", "low", "high"]]
-    fig = likelihood_figures.likelihood_whisker(
-        drawn, quantity=f"{table['quantity'].iloc[0]}, nats an example", theme=state.theme()
-    )  # fmt: skip
-    chart(fig, f"likelihood-{run_id}", table=table)
-
-
-def _gap(run_id: str) -> None:
-    """Draw the free energy of training and held-out examples over the training, where it was watched."""
-    metrics = workflow.open_run(run_id).metrics()
-    gap = metrics[metrics["name"] == "free_energy_gap"]
-    if gap.empty:
-        st.caption("The free-energy gap is watched when the split has validation subjects; this run had none.")
-        return
-    held_out = metrics[metrics["name"] == "val_free_energy"].set_index(["stage", "step"])["value"]
-    last = gap["stage"].iloc[-1]
-    own = gap[gap["stage"] == last].set_index(["stage", "step"])["value"]
-    held_out = held_out.reindex(own.index)
-    fig = likelihood_figures.free_energy_gap(
-        [step for _, step in own.index], (held_out - own).tolist(), held_out.tolist(), theme=state.theme()
-    )  # fmt: skip
-    st.markdown(
-        "**Free-energy gap.** It needs no log Z: a gap that grows between training and held-out is overfitting."
+def _sees(parts: Any, chosen: Chosen) -> str:
+    layer = next(la for la in parts.layers if la.name == chosen.layer)
+    assert chosen.at is not None
+    value = float(layer.maps[list(layer.shown).index(chosen.unit)][chosen.at])
+    size = " × ".join(map(str, layer.size))
+    return (
+        f"**Kept: {layer.name}, map {chosen.unit} at {chosen.at[0]}, {chosen.at[1]}**: activation {value:.3g}, "
+        f"sees {size} pixels or voxels of the input."
     )
-    chart(fig, f"free-energy-gap-{run_id}", table=own.reset_index())
+
+
+def _position(parts: ConvolutionParts, chosen: Chosen | None) -> tuple[int, int, int] | None:
+    if chosen is None or chosen.at is None:
+        return None
+    return [la.name for la in parts.layers].index(chosen.layer), *chosen.at
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the network")
@@ -163,13 +170,3 @@ def _network_parts(run_id: str, version: str) -> Any:
 @st.cache_resource(max_entries=12, show_spinner="Passing the example through")
 def _convolution_parts(run_id: str, example: int, version: str) -> Any:
     return workflow.convolution_parts(run_id, example)
-
-
-@st.cache_resource(max_entries=12, show_spinner="Annealing in both directions")
-def _likelihood(run_id: str, n_betas: int, n_chains: int, version: str) -> Any:
-    return workflow.likelihood(run_id, n_betas=n_betas, n_chains=n_chains)
-
-
-@st.cache_resource(max_entries=24, show_spinner="Adding noise")
-def _noise_curve(run_id: str, version: str) -> Any:
-    return workflow.noise_curves([run_id])[0]

@@ -52,6 +52,20 @@ TERMS: dict[str, tuple[str, str]] = {
         "Minus the logarithm of how likely a model holds an input, up to a constant that is the same for all inputs.",
         "2.3.2",
     ),
+    "Receptive field": (
+        "The part of the input that a unit depends on, and what it answers to there; all units of a convolutional map "
+        "share one kernel and differ in where they look.",
+        "2.5",
+    ),
+    "Annealing": (
+        "Chains lead from a model whose log Z is known to the trained one in many small steps; the weights they gather "
+        "estimate its log Z.",
+        "2.3.2",
+    ),
+    "Paired comparison": (
+        "Two ways of training with the same seeds, compared seed by seed: what a seed decides is alike on both sides.",
+        "2.6",
+    ),
     "Clamping": ("Some units are held at what was observed while the others are sampled.", "2.3.3"),
     "Over-fitting": (
         "The network knows its training subjects by heart and fails on others; held-out subjects show it.",

@@ -13,6 +13,8 @@ from workbench.app.forms import differences
 from workbench.app.glossary import REVIEW
 from workbench.app.rows import as_rows
 from workbench.app.state import theme
+from workbench.app.table_view import is_of_pictures
+from workbench.errors import WorkbenchError
 from workbench.figures import patches as patch_figures
 from workbench.figures import strips
 
@@ -31,8 +33,8 @@ def system_card(card: Any) -> None:
                 st.markdown(f"**{title}.** {getattr(card, name)}")
 
 
-def choose_preset(system: str) -> Any:
-    """Show the presets with what each takes on this machine, and give the chosen one."""
+def choose_preset(system: str, cohort: Any) -> Any:
+    """Show the presets with what each takes on this machine for this cohort, and give the chosen one."""
     presets = {p.name: p for p in workflow.system_presets(system)}
     start = "cpu" if "cpu" in presets else next(iter(presets))
     name = st.segmented_control(
@@ -45,7 +47,7 @@ def choose_preset(system: str) -> Any:
         wrap=True,
     )
     preset = presets[name or start]
-    st.caption(f"{preset.sentence} {minutes(system, json.dumps(preset.changes)).split(',')[0]} on this machine.")
+    st.caption(f"{preset.sentence} {expected(system, preset.changes, cohort).partition(',')[0]} on this machine.")
     return preset
 
 
@@ -54,15 +56,30 @@ def preset_title(name: str) -> str:
     return {"cpu": "CPU"}.get(name, name.capitalize())
 
 
+def expected(system: str, settings: dict[str, Any], cohort: Any) -> str:
+    """Say in words what a training on a cohort takes: of tables and whole pictures it has one example a subject."""
+    changes = workflow.check_settings(system, settings)
+    kind = changes.get("source")
+    if kind == "auto":
+        kind = "features" if not cohort.modalities else "whole" if is_of_pictures(cohort) else "patches"
+    try:
+        if kind in ("features", "whole"):
+            one_each = {"source": kind, "n_patches": max(64, round(0.7 * len(cohort)))}
+            return minutes(system, json.dumps(changes | one_each))
+    except WorkbenchError:
+        pass  # this system cannot learn from such examples, which is said when it is started
+    return minutes(system, json.dumps(changes))
+
+
 @st.cache_data(max_entries=200, show_spinner=False)
 def minutes(system: str, settings: str) -> str:
     """Say in words what a training takes on this machine; ``settings`` are JSON, so that equal ones are asked once."""
     return str(workflow.estimate(system, workflow.check_settings(system, json.loads(settings))).sentence)
 
 
-def review_launch(system: str, preset: Any, settings: dict[str, Any]) -> None:
+def review_launch(system: str, preset: Any, settings: dict[str, Any], cohort: Any) -> None:
     """Show the estimate and what differs from the preset."""
-    time, _, rest = minutes(system, json.dumps(settings)).partition(", ")
+    time, _, rest = expected(system, settings, cohort).partition(", ")
     st.metric("Expected on this machine", time, rest.rstrip("."), delta_color="off", delta_arrow="off", border=True)
     changed = differences(system, preset, settings)
     if len(changed):

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from workbench import workflow
-from workbench.app.experiment_view import FEWEST_SEEDS, RECIPES, frames, summary, verdicts
+from workbench.app.experiment_recipes import RECIPES
+from workbench.app.experiment_words import FEWEST_SEEDS, frames, summary, verdicts
 
 
 def row(variant: str, difference: tuple[float, float, float], n_pairs: int = 10, n_labels: int = 0) -> SimpleNamespace:
@@ -32,36 +33,36 @@ def table(rows: list[SimpleNamespace], n_seeds: int = 10) -> Any:
 @pytest.mark.parametrize(
     ("difference", "n_pairs", "said"),
     [
-        ((0.05, 0.01, 0.09), 10, "raises accuracy"),
-        ((-0.05, -0.09, -0.01), 10, "lowers accuracy"),
-        ((0.01, -0.02, 0.04), 10, "no difference is shown"),
+        ((0.05, 0.01, 0.09), 10, "helps"),
+        ((-0.05, -0.09, -0.01), 10, "hurts"),
+        ((0.01, -0.02, 0.04), 10, "no difference shown"),
         ((0.05, 0.01, 0.09), FEWEST_SEEDS - 1, "too few seeds"),
         ((0.05, np.nan, np.nan), 10, "too few seeds"),
     ],
 )
 def test_verdict_follows_from_the_interval(difference: tuple[float, float, float], n_pairs: int, said: str) -> None:
     (line,) = verdicts(table([row("on", difference, n_pairs)]))
-    assert said in line and "against off, all labels" in line
+    assert f"[**{said}" in line and line.startswith("**on** with all")
 
 
 def test_the_reference_comes_first_in_the_figure_whatever_the_order_of_rows() -> None:
-    scores, means, differences = frames(table([row("on", (0.05, 0.01, 0.09)), row("more", (0.0, -0.1, 0.1))]))
+    scores, means, differences = frames(table([row("on", (0.05, 0.01, 0.09)), row("more", (0.0, -0.1, 0.1))]), 1437)
     assert list(dict.fromkeys(scores["variant"])) == ["off", "on", "more"]
     assert list(means["variant"]) == ["off", "on", "more"] and set(differences["variant"]) == {"on", "more"}
 
 
 def test_means_lie_in_their_intervals() -> None:
-    _, means, _ = frames(table([row("on", (0.05, 0.01, 0.09))]))
+    _, means, _ = frames(table([row("on", (0.05, 0.01, 0.09))]), 1437)
     assert ((means["low"] < means["mean"]) & (means["mean"] < means["high"])).all()
 
 
 def test_summary_has_one_row_a_variant_and_number_of_labels() -> None:
     found = summary(table([row("on", (0.05, 0.01, 0.09), n_labels=100), row("on", (0.0, -0.1, 0.1))]))
-    assert list(found["labels"]) == ["100", "all"] and list(found["difference"]) == [0.05, 0.0]
+    assert list(found["Labels"]) == ["100", "all"] and list(found["Difference"]) == [0.05, 0.0]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.title)
 def test_every_recipe_has_settings_that_its_system_takes(recipe: Any) -> None:
     for changes in recipe.variants.values():
-        settings = workflow.check_settings(recipe.system, {**recipe.base, **changes, "n_labels": 100})
+        settings = workflow.check_settings(recipe.system, {**recipe.needs, **recipe.sizes, **changes, "n_labels": 100})
         assert settings["n_labels"] == 100
