@@ -40,7 +40,7 @@ def test_the_pointer_tells_the_value_in_its_own_unit() -> None:
 def test_a_unit_spans_its_own_largest_weight_or_the_largest_of_all() -> None:
     weights = np.array([[1.0, -2.0], [0.0, 8.0], [0.0, 0.0]])
     each = np.asarray(weight_strips(weights, units=[1, 0, 2]).data[0].z)
-    assert np.array_equal(each, [[0, 1], [0.5, -1], [0, 0]])
+    assert np.array_equal(each, np.array([[0, 1], [0.5, -1], [0, 0]]))
     shared = np.asarray(weight_strips(weights, scale="shared").data[0].z)
     assert np.array_equal(shared, weights / 8)
 
