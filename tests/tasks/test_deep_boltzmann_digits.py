@@ -71,6 +71,7 @@ def joint(dbm: DBM, x: Tensor, n_epochs: int, learning_rate: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_pretrained_machine_beats_the_rbm_of_its_size_and_its_second_layer_is_alive(digits: Split) -> None:
     """64-64-32, 30 + 100 epochs, against an RBM of 64 hidden units by persistent chains, 130 epochs at 0.05.
 
@@ -103,6 +104,7 @@ def test_a_pretrained_machine_beats_the_rbm_of_its_size_and_its_second_layer_is_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_without_pretraining_the_second_layer_stays_dead(digits: Split) -> None:
     x, x_test = digits
     dbm = DBM.chain(64, [64, 32], centered=True)
