@@ -12,7 +12,7 @@ from workbench.figures.similarity import similarity_panels
 
 heading("similarity", "Similarity map", "Correspondence", "SIFT", "Stacked auto-encoder", "Patch")
 runs = state.runs_that_show("prepared")
-if not runs or not state.cohort_names():
+if not runs or not state.cohort_names(with_images=True):
     nothing_yet(
         "Similarity maps need a trained network and images.",
         ("Start with sample data", "home"),
@@ -22,7 +22,7 @@ if not runs or not state.cohort_names():
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     run_id = state.choose("Run", list(runs), "run", format_func=runs.get)
-    cohort = workflow.open_cohort(state.choose("Cohort", state.cohort_names(), "cohort"))
+    cohort = workflow.open_cohort(state.choose("Cohort", state.cohort_names(with_images=True), "cohort"))
     names = [s.name for s in cohort]
     template = state.choose("Template", names, "template")
     others = [n for n in names if n != template] or names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -22,7 +23,7 @@ def _own_caches() -> None:
 
 @pytest.fixture(scope="session")
 def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a data root with three small brains and a trained network, once."""
+    """Make a data root with three small brains, sixty digits, networks trained on them and a comparison, once."""
     from workbench import workflow
 
     root = tmp_path_factory.mktemp("trained")
@@ -30,6 +31,15 @@ def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["WORKBENCH_DATA"] = str(root)
     try:
         workflow.make_phantom("brain", "brains", n_subjects=3, spacing_mm=4.0)
+        workflow.make_phantom("digits", "digits", n_subjects=60)
+        short = {"n_epochs": 2}
+        for name in ("dbn", "mlp", "cnn"):
+            workflow.train(name, "digits", short, preset="quick", title=f"Digits {name}")
+        variants: dict[str, dict[str, float]] = {"none": {}, "dropout": {"dropout": 0.5}}
+        made = workflow.new_experiment(
+            "mlp", "digits", variants, base=short, seeds=2, n_labels=(20, 0), preset="quick", title="Dropout"
+        )
+        workflow.run_experiment(made.id)
         changes = {"n_patches": 512, "n_epochs_pretraining": 1, "n_epochs_fine_tuning": 1}
         for title in ("First", ""):
             workflow.train("sae", "brains", changes, preset="quick", title=title)
@@ -94,6 +104,102 @@ def test_the_second_layer_is_drawn_by_back_projection(full: Path) -> None:
     app.selectbox(key="choose_layer").select("2").run()
     assert not faults(app)
     assert any("linear product" in c.value for c in app.caption)
+
+
+def click(app: AppTest, key: str) -> AppTest:
+    """Click a button; a page that is opened by itself would run twice, and the second time forget the click."""
+    app.session_state["entered"] = True
+    return app.button(key=key).click().run()
+
+
+def run_titled(title: str) -> str:
+    """Give the id of a run."""
+    from workbench import workflow
+
+    return next(r.id for r in workflow.list_runs() if r.title == title)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("title", "words"), [
+    ("Digits dbn", "Figure 2b"), ("Digits mlp", "Figure 1"), ("Digits cnn", "Figure 3"), ("First", "Figure 4"),
+])  # fmt: skip
+def test_the_network_of_every_family_is_drawn(title: str, words: str, full: Path) -> None:
+    app = open_page("families", run=run_titled(title))
+    assert not faults(app)
+    assert any(words in m.value for m in app.markdown) and app.get("plotly_chart")
+
+
+@pytest.mark.slow
+def test_a_kept_unit_comes_with_the_link(full: Path) -> None:
+    from workbench import workflow
+
+    run = run_titled("Digits dbn")
+    unit = int(workflow.network_parts(run).layers[1].shown[0])
+    app = open_page("families", run=run, unit=f"h1:{unit}")
+    assert not faults(app)
+    assert any(f"unit {unit}**" in m.value for m in app.markdown)
+
+
+@pytest.mark.slow
+def test_a_likelihood_is_estimated_when_asked_for(full: Path) -> None:
+    app = open_page("families", measured=run_titled("Digits dbn"))
+    app.session_state["families-tab"] = "Likelihood"
+    app.run()
+    assert not faults(app) and not app.metric
+    app.select_slider(key="families-betas").set_value(500)
+    click(app, "families-estimate")
+    assert not faults(app)
+    assert any(m.label == "bound on log p, held-out" for m in app.metric)
+    assert not any("reconstruction" in m.label for m in app.metric)
+
+
+@pytest.mark.slow
+def test_noise_is_drawn_for_the_chosen_runs(full: Path) -> None:
+    app = open_page("families")
+    app.session_state["families-tab"] = "Noise"
+    app.run()
+    assert not faults(app) and app.get("plotly_chart")
+
+
+@pytest.mark.slow
+def test_a_comparison_is_shown_and_two_seeds_bear_no_verdict(full: Path) -> None:
+    app = open_page("families")
+    app.session_state["families-tab"] = "Compare"
+    app.run()
+    assert not faults(app) and app.get("plotly_chart")
+    said = app.dataframe[0].value
+    assert list(said["Labels"]) == ["20", "all"] and set(said["Verdict"]) == {"too few seeds to say"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [False, True])
+def test_a_comparison_is_started_from_the_form(own: bool, full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench import workflow
+
+    asked: list[tuple[Any, ...]] = []
+
+    def note(*given: Any, **named: Any) -> Any:
+        asked.append((*given, named))
+        return workflow.list_experiments()[0]
+
+    monkeypatch.setattr(workflow, "start_experiment", note)
+    app = open_page("families", cohort="digits")
+    app.session_state["families-tab"] = "Compare"
+    app.session_state["experiment-part"] = "New comparison"
+    app.run()
+    if own:
+        app.selectbox(key="experiment-recipe").select("A comparison of your own").run()
+        app.selectbox(key="experiment-system").select("mlp").run()
+        app.multiselect(key="experiment-fields-mlp").select("dropout").run()
+        app.text_input(key="experiment-values-mlp-dropout").input("0, 0.5").run()
+    app.number_input(key="experiment-seeds").set_value(3).run()
+    assert not faults(app)
+    click(app, "experiment-start")
+    assert not faults(app)
+    (name, cohort, _, variants, n_seeds, labels, _, more) = asked[0]
+    assert (name, cohort, n_seeds, labels) == ("mlp" if own else "fine_tuning", "digits", 3, (100, 0))
+    expected = ["dropout=0", "dropout=0.5"] if own else ["from scratch", "greedy pretraining", "joint pretraining"]
+    assert list(variants) == expected and more == {"preset": "cpu"}
 
 
 @pytest.mark.slow

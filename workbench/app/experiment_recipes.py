@@ -88,7 +88,7 @@ def own_recipe(system: str, title: str, varied: Mapping[str, str]) -> Recipe:
     Raises:
         SettingsError: fewer than two variants.
     """
-    variants = workflow.parse_variants([f"{name}={values}" for name, values in varied.items()], [])
+    variants = workflow.parse_variants([f"{name}={values.strip(' ,')}" for name, values in varied.items()], [])
     if len(variants) < 2:
         raise SettingsError("A comparison needs two values or more, with commas between them; the first one is what "
                             "the others are compared with.")  # fmt: skip

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from workbench.app.messages import plain
+
 FEWEST_SEEDS = 6
 """With fewer, all differences have the same sign by chance in more than 5 of 100 cases, so no verdict is given."""
 HIGHER_IS_BETTER = {
@@ -48,8 +50,9 @@ def verdicts(table: Any) -> list[str]:
         said = verdict(table.score, row.n_pairs, row.difference)
         mean, low, high = row.difference
         span = f"{mean:+.3g}" if not np.isfinite(low) else f"{mean:+.3g}, 95 % interval {low:+.3g} to {high:+.3g}"
+        span = span.replace("-", "−")
         lines.append(
-            f"**{row.variant}** with {_labels(row.n_labels)}: :{COLORS.get(said, 'gray')}[**{said}**]"
+            f"**{plain(row.variant)}** with {_labels(row.n_labels)}: :{COLORS.get(said, 'gray')}[**{said}**]"
             f" ({span}, {row.n_pairs} seed{'s' * (row.n_pairs != 1)})"
         )
     return lines

@@ -115,13 +115,18 @@ def _kept(run_id: str, parts: Any, chosen: Chosen) -> None:
     weights = np.asarray(patterns[at])
     row = weights[None] if weights.ndim == 1 else as_rows(weights[None])
     if row is not None:
-        panel = strips.Strips("weight on each column", row, [f"unit {chosen.unit}"])
-        fig = strips.value_strips([panel], columns(run_id), reference=np.stack([-row[0], row[0]]), theme=state.theme())
+        fig = strips.weight_strips(_at(row[0], chosen.unit), columns(run_id), units=[chosen.unit], theme=state.theme())
     else:
-        bank = np.zeros((chosen.unit + 1, *weights.shape), weights.dtype)
-        bank[chosen.unit] = weights
-        fig = filters.filter_tiles(bank, order=[chosen.unit], layout="slices", theme=state.theme())
+        bank = _at(weights, chosen.unit)
+        fig = filters.filter_tiles(bank, order=[chosen.unit], layout="orthogonal", theme=state.theme())
     chart(fig, f"unit-{run_id}-{chosen.layer}-{chosen.unit}")
+
+
+def _at(weights: np.ndarray, unit: int) -> np.ndarray:
+    """Put one unit's pattern at its own number, so that the figure names it rightly."""
+    bank = np.zeros((unit + 1, *weights.shape), weights.dtype)
+    bank[unit] = weights
+    return bank
 
 
 def _convolution(run_id: str) -> None:
@@ -149,11 +154,10 @@ def _sees(parts: Any, chosen: Chosen) -> str:
     layer = next(la for la in parts.layers if la.name == chosen.layer)
     assert chosen.at is not None
     value = float(layer.maps[list(layer.shown).index(chosen.unit)][chosen.at])
+    spread = layer.maps[0].size > 1
+    place = f"map {chosen.unit} at {chosen.at[0]}, {chosen.at[1]}" if spread else f"unit {chosen.unit}"
     size = " × ".join(map(str, layer.size))
-    return (
-        f"**Kept: {layer.name}, map {chosen.unit} at {chosen.at[0]}, {chosen.at[1]}**: activation {value:.3g}, "
-        f"sees {size} pixels or voxels of the input."
-    )
+    return f"**Kept: {layer.name}, {place}**: activation {value:.3g}, sees {size} of the input."
 
 
 def _position(parts: ConvolutionParts, chosen: Chosen | None) -> tuple[int, int, int] | None:

@@ -86,12 +86,11 @@ def gap_table(logged: pd.DataFrame, stage: str) -> pd.DataFrame:
 
 def gap_sentence(table: pd.DataFrame) -> str:
     """Say what a curve of the gap means, and what this one does."""
-    first, last = float(table["gap"].iloc[0]), float(table["gap"].iloc[-1])
-    least = float(table["gap"].min())
+    first, last = (round(float(table["gap"].iloc[at]), 2) + 0.0 for at in (0, -1))
     return (
         "Mean free energy of held-out examples minus that of as many training examples. log Z cancels in it, so it is "
         "exact: while it stays level the model fits both alike, and when it grows the model fits its training examples "
-        f"at the cost of others. Here it went from {first:.2f} to {last:.2f} nats (least {least:.2f})."
+        f"at the cost of others. Here it went from {first:.2f} to {last:.2f} nats."
     )
 
 

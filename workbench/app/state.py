@@ -53,8 +53,10 @@ def remember(name: str, value: str) -> None:
 
 
 def prefer(name: str, value: str) -> None:
-    """Let the next page open with this choice."""
+    """Let the next page, or this one when it runs again, open with this choice."""
     st.session_state[f"last_{name}"] = value
+    if name in st.query_params:
+        st.query_params[name] = value
     st.session_state.pop(f"choose_{name}", None)
 
 
@@ -73,9 +75,9 @@ def set_voxel(chosen: Voxel, name: str = "voxel") -> None:
     st.query_params[name] = ",".join(map(str, chosen))
 
 
-def cohort_names() -> list[str]:
-    """Give the names of all cohorts."""
-    return [c.name for c in workflow.list_cohorts()]
+def cohort_names(*, with_images: bool = False) -> list[str]:
+    """Give the names of all cohorts, or of those that have images."""
+    return [c.name for c in workflow.list_cohorts() if c.modalities or not with_images]
 
 
 def load_volume(cohort: str, subject: str, modality: str) -> Any:
