@@ -82,38 +82,17 @@ def sampled_images(
     """
     if not parts or len({len(p) for p in parts.values()} | {len(rows)}) > 1:
         raise ValueError("sampled images need parts of as many examples as there are rows")
-    tiles = []
-    for name, images in parts.items():
-        low, high = _window(parts[same[0]] if name in same else images)
-        tiles.append(mosaic.tiles_of((np.asarray(images, np.float32) - low) / (high - low), "middle"))
-    width = max(t.shape[2] for t in tiles)
-    padded = [np.pad(t, ((0, 0), (0, 0), (0, width - t.shape[2])), constant_values=np.nan) for t in tiles]
-    grid = mosaic.compose(np.stack(padded, 1).reshape(-1, *padded[0].shape[1:]), len(parts))
+    names, grid = list(parts), _laid_out(parts, same)
     fig = go.Figure()
     fig.add_heatmap(z=grid.image, zmin=0, zmax=1, colorscale=GREY, showscale=False, hoverongaps=False, hoverinfo="skip")
-    names = list(parts)
     hover = [f"{row}, {name}" for row in rows for name in names]
-    fig.add_scatter(
-        x=grid.centers[:, 0],
-        y=grid.centers[:, 1],
-        mode="markers",
-        marker={"size": 8, "opacity": 0},
-        hovertext=hover,
-        hoverinfo="text",
-        showlegend=False,
-    )
+    hidden = {"mode": "markers", "marker": {"size": 8, "opacity": 0}, "hoverinfo": "text", "showlegend": False}
+    fig.add_scatter(x=grid.centers[:, 0], y=grid.centers[:, 1], hovertext=hover, **hidden)
     mosaic.cell_axes(fig, grid)
-    fig.update_xaxes(
-        showticklabels=True,
-        tickvals=grid.centers[: len(names), 0],
-        side="top",
-        tickangle=0,
-        ticktext=[_wrapped(n) for n in names],
-        tickfont={"size": 12},
-    )
-    fig.update_yaxes(
-        showticklabels=True, tickvals=grid.centers[:: len(names), 1], ticktext=list(rows), ticklabelstandoff=6
-    )
+    heads = {"tickvals": grid.centers[: len(names), 0], "ticktext": [_wrapped(n) for n in names], "tickangle": 0}
+    fig.update_xaxes(showticklabels=True, side="top", tickfont={"size": 12}, **heads)
+    sides = {"tickvals": grid.centers[:: len(names), 1], "ticktext": list(rows)}
+    fig.update_yaxes(showticklabels=True, ticklabelstandoff=6, **sides)
     text = "black to white: 1st to 99th percentile of each modality"
     if next(iter(parts.values())).ndim == 5:
         text += "; axial slice through the middle, patient’s right on the left"
@@ -121,8 +100,7 @@ def sampled_images(
     fig.update_layout(margin={"t": 60, "b": 34, "l": 110, "r": 16})
     cell = min(PAGE_PX / grid.image.shape[1], mosaic.MAX_TILE_PX / grid.tile[1])
     height = round(np.clip(grid.image.shape[0] * cell, 120, MOST_PX))
-    alt = f"{len(rows)} examples: {', '.join(names)}."
-    return finish(fig, theme, alt=alt, height=height + 94)
+    return finish(fig, theme, alt=f"{len(rows)} examples: {', '.join(names)}.", height=height + 94)
 
 
 def one_example(
@@ -144,57 +122,37 @@ def one_example(
         theme: the page it is shown on.
     """
     names = list(columns) or [str(i + 1) for i in range(len(truth))]
-    at = np.arange(len(names))
-    low, high = np.percentile(states, (5, 95), axis=0)
+    at, (low, high) = np.arange(len(names)), np.percentile(states, (5, 95), axis=0)
     fig = go.Figure()
-    fig.add_scatter(
-        x=at,
-        y=baseline,
-        mode="markers",
-        name="mean of the training examples",
-        hovertemplate="%{y:.4g}<extra></extra>",
-        marker={"symbol": "line-ew-open", "size": 9, "color": MUTED[theme], "line": {"width": 2}},
-    )
-    fig.add_scatter(
-        x=at,
-        y=mean,
-        mode="markers",
-        name="mean of the chain (line: 5 to 95 % of its states)",
-        marker={"size": 8, "color": ACCENT[theme]},
-        customdata=names,
-        hovertemplate="%{customdata}: %{y:.4g}<extra></extra>",
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": high - mean,
-            "arrayminus": mean - low,
-            "width": 0,
-            "thickness": 2,
-            "color": faded(ACCENT[theme], 0.55),
-        },
-    )
-    fig.add_scatter(
-        x=at,
-        y=truth,
-        mode="markers",
-        name="truth",
-        customdata=names,
-        hovertemplate="%{customdata}, truth: %{y:.4g}<extra></extra>",
-        marker={"symbol": "circle-open", "size": 9, "color": INK[theme], "line": {"width": 1.8}},
-    )
+    dash = {"symbol": "line-ew-open", "size": 9, "color": MUTED[theme], "line": {"width": 2}}
+    usual = "mean of the training examples"
+    fig.add_scatter(x=at, y=baseline, mode="markers", name=usual, marker=dash, hovertemplate="%{y:.4g}<extra></extra>")
+    bars = {"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low, "width": 0}
+    bars |= {"thickness": 2, "color": faded(ACCENT[theme], 0.55)}
+    told = {"customdata": names, "hovertemplate": "%{customdata}: %{y:.4g}<extra></extra>"}
+    chain = {"name": "mean of the chain (line: 5 to 95 % of its states)", "marker": {"size": 8, "color": ACCENT[theme]}}
+    fig.add_scatter(x=at, y=mean, mode="markers", error_y=bars, **chain, **told)
+    ring = {"symbol": "circle-open", "size": 9, "color": INK[theme], "line": {"width": 1.8}}
+    fig.add_scatter(x=at, y=truth, mode="markers", name="truth", marker=ring, **told)
     every = max(1, -(-len(names) // MAX_NAMED))
-    fig.update_xaxes(
-        tickvals=at[::every],
-        ticktext=names[::every],
-        tickangle=-90 if len(names) > 12 else 0,
-        tickfont={"size": 10},
-        showgrid=False,
-        range=[-0.7, len(names) - 0.3],
-    )
+    ticks = {"tickvals": at[::every], "ticktext": names[::every], "tickfont": {"size": 10}}
+    turn = -90 if len(names) > 12 else 0
+    fig.update_xaxes(showgrid=False, range=[-0.7, len(names) - 0.3], tickangle=turn, **ticks)
     fig.update_yaxes(title="value, as in the table", nticks=6, showline=False, ticks="")
     fig.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}, margin={"t": 44, "b": 96})
     alt = f"One example: the truth of {len(names)} columns beside the mean and spread of a chain."
     return finish(fig, theme, alt=alt, height=380)
+
+
+def _laid_out(parts: dict[str, np.ndarray], same: Sequence[str]) -> mosaic.Mosaic:
+    """Give the tiles, black to white 0 to 1, a row an example."""
+    tiles = []
+    for name, images in parts.items():
+        low, high = _window(parts[same[0]] if name in same else images)
+        tiles.append(mosaic.tiles_of((np.asarray(images, np.float32) - low) / (high - low), "middle"))
+    width = max(t.shape[2] for t in tiles)
+    padded = [np.pad(t, ((0, 0), (0, 0), (0, width - t.shape[2])), constant_values=np.nan) for t in tiles]
+    return mosaic.compose(np.stack(padded, 1).reshape(-1, *padded[0].shape[1:]), len(parts))
 
 
 def _window(values: np.ndarray) -> tuple[float, float]:

@@ -13,8 +13,8 @@ from workbench.figures.theme import DIVERGING, MUTED, Theme, colorbar_above, fin
 
 ROW_PX, LEAST_PX, MOST_PX = 18, 60, 620
 WORDS = "standard deviations from the mean of the column"
-MAX_NAMED = 64
-"""Beyond so many columns or rows only some have their names written; all have them under the pointer."""
+MAX_NAMED, MOST_NAMED = 64, 20_000
+"""Beyond so many columns only some have their names written, and beyond so many cells none under the pointer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,50 +116,25 @@ def _panels(
     heights = [_height(len(p.values)) for p in panels]
     names = list(columns) or [str(i + 1) for i in range(panels[0].values.shape[1])]
     gap = 0.0 if len(panels) == 1 else min(34 / sum(heights), 1 / len(panels) / 2)
+    titles = [p.title for p in panels] if any(p.title for p in panels) else None
     fig = make_subplots(
-        len(panels),
-        1,
-        shared_xaxes=True,
-        vertical_spacing=gap,
-        row_heights=heights,
-        subplot_titles=[p.title for p in panels] if any(p.title for p in panels) else None,
+        len(panels), 1, shared_xaxes=True, vertical_spacing=gap, row_heights=heights, subplot_titles=titles
     )
     for number, (panel, raw) in enumerate(zip(panels, hover, strict=True), 1):
         rows = [str(r) for r in panel.rows] if panel.rows is not None else [str(i + 1) for i in range(len(raw))]
-        fig.add_heatmap(
-            z=panel.values.astype(np.float32),
-            customdata=raw.astype(np.float32),
-            showscale=False,
-            hoverongaps=False,
-            text=[[f"{row_word}{row}, {name}" for name in names] for row in rows] if raw.size <= 20_000 else None,
-            hovertemplate=("%{text}<br>" if raw.size <= 20_000 else "") + unit + " %{customdata:.4g}<extra></extra>",
-            xgap=0.5,
-            ygap=0.5,
-            row=number,
-            col=1,
-        )
+        text = [[f"{row_word}{row}, {name}" for name in names] for row in rows] if raw.size <= MOST_NAMED else None
+        told = ("%{text}<br>" if text else "") + unit + " %{customdata:.4g}<extra></extra>"
+        cells = {"z": panel.values.astype(np.float32), "customdata": raw.astype(np.float32), "text": text}
+        look = {"hovertemplate": told, "showscale": False, "hoverongaps": False, "xgap": 0.5, "ygap": 0.5}
+        fig.add_heatmap(**cells, **look, row=number, col=1)
         at = _some(len(rows), max(1, heights[number - 1] // 15))
-        fig.update_yaxes(
-            range=[len(rows) - 0.5, -0.5],
-            tickvals=at,
-            ticktext=[_short(rows[i]) for i in at],
-            showgrid=False,
-            ticks="",
-            row=number,
-            col=1,
-        )
+        ticks = {"tickvals": at, "ticktext": [_short(rows[i]) for i in at], "ticks": ""}
+        fig.update_yaxes(range=[len(rows) - 0.5, -0.5], showgrid=False, **ticks, row=number, col=1)
     at = _some(len(names), MAX_NAMED)
     fig.update_xaxes(range=[-0.5, len(names) - 0.5], showgrid=False, showticklabels=False)
-    fig.update_xaxes(
-        showticklabels=True,
-        tickvals=at,
-        ticktext=[_short(names[i]) for i in at],
-        ticks="",
-        tickangle=-90 if len(names) > 12 else 0,
-        tickfont={"size": 10},
-        row=len(panels),
-        col=1,
-    )
+    ticks = {"tickvals": at, "ticktext": [_short(names[i]) for i in at], "ticks": "", "tickfont": {"size": 10}}
+    turn = -90 if len(names) > 12 else 0
+    fig.update_xaxes(showticklabels=True, **ticks, tickangle=turn, row=len(panels), col=1)
     fig.update_annotations(font={"size": 13, "color": MUTED[theme]}, x=0, xanchor="left")
     return fig
 
