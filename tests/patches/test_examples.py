@@ -150,3 +150,18 @@ def test_a_batch_costs_little_more_than_its_copy() -> None:
     bare = timed(lambda e, i: x.index_select(0, orders[e][100 * i : 100 * i + 100]))
     ours = timed(data.train_batch)
     assert ours < 5 * bare + 0.02
+
+
+def test_batches_handed_over_in_parts_hold_the_same_examples_in_the_same_order() -> None:
+    examples = Examples(torch.arange(101.0)[:, None], None, torch.zeros(101, dtype=torch.int64), ["a"])
+    plain = ExampleDataModule(examples, None, batch_size=10, seed=3)
+    parts = ExampleDataModule(examples, None, batch_size=10, seed=3, n_parts=4)
+    assert parts.n_updates == plain.n_updates == plain.n_batches == 11 and parts.n_batches == 3
+    for epoch in (0, 1):
+        one, other = (
+            torch.cat([module.train_batch(epoch, i)["image"] for i in range(module.n_batches)])
+            for module in (plain, parts)
+        )
+        assert torch.equal(one, other)
+    with pytest.raises(SettingsError, match="at once"):
+        ExampleDataModule(examples, None, batch_size=10, seed=3, n_parts=0)

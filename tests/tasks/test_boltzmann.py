@@ -14,12 +14,13 @@ from torch.utils.data import DataLoader
 
 from workbench.errors import SettingsError
 from workbench.models.class_rbm import ClassRBM
+from workbench.models.conv_rbm import ConvRBM
 from workbench.models.layers import step_generator
 from workbench.models.rbm import RBM
 from workbench.patches.examples import ExampleDataModule, Examples
 from workbench.runs.run import Run, create_run
 from workbench.runs.training import StagePlan, Stopped, Training
-from workbench.tasks.boltzmann import ContrastiveDivergence
+from workbench.tasks.boltzmann import ContrastiveDivergence, parts_at_once
 from workbench.tasks.contrast import chains_of, hybrid_gradient, observe
 
 NAMES = {"loss", "free_energy", "reconstruction", "mean_activation", "dead_units"}
@@ -63,7 +64,8 @@ def test_a_step_is_the_closed_form_with_weight_decay_and_the_momentum_of_its_epo
     task = ContrastiveDivergence(
         RBM(6, 4), learning_rate=0.1, momentum=0.5, final_momentum=0.8, weight_decay=0.01, seed=3, stage=2
     )
-    by_hand, velocity = RBM(6, 4), {}
+    by_hand = RBM(6, 4)
+    velocity: dict[str, Tensor] = {}
     for step in range(14):
         v = data[step % 2]["image"].flatten(1)
         gradient = by_hand.gradient(v, by_hand.gibbs(v, 1, step_generator(3, 2, step)))
@@ -348,3 +350,30 @@ def test_binary_units_explain_values_out_of_range() -> None:
     data = [{"image": 3 * torch.randn(8, 1, 2, 3, generator=draw())}]
     with pytest.raises(SettingsError, match=r"values in 0\.\.1, but these hold -\d.*choose gaussian"):
         fit(ContrastiveDivergence(RBM(6, 4)), data)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(101, 100), (210, 100), (1437, 20), (1000, 10), (97, 10)])
+def test_a_batch_in_parts_is_cut_into_as_many_updates_as_were_planned(n: int, batch_size: int) -> None:
+    """The learning rate falls to 0 over the planned updates, so their number has to be right."""
+    for n_parts in (1, 3, 20):
+        examples = Examples(torch.zeros(n, 2), None, torch.zeros(n, dtype=torch.int64), ["a"])
+        data = ExampleDataModule(examples, None, batch_size=batch_size, seed=0, n_parts=n_parts)
+        sizes = [len(data.train_batch(0, i)["image"]) for i in range(data.n_batches)]
+        assert sum(-(-size // batch_size) for size in sizes) == data.n_updates
+
+
+def test_large_and_convolutional_machines_are_handed_one_update_at_a_time() -> None:
+    small, large, convolutional = RBM(64, 16), RBM(4096, 4096), ConvRBM((1, 8, 8), 2, 3)
+    assert parts_at_once(small, 20) > 1 == parts_at_once(large, 100) == parts_at_once(convolutional, 20)
+    assert parts_at_once(RBM(784, 500), 100, 1) > parts_at_once(RBM(784, 500), 100, 100)
+
+
+def test_an_absolute_penalty_adds_the_sign_of_each_weight_and_nothing_to_biases() -> None:
+    batch = {"image": torch.rand(10, 6, generator=step_generator(1))}
+    plain, penalized = RBM(6, 4, seed=2), RBM(6, 4, seed=2)
+    before = plain.weight.detach().clone()
+    for rbm, strength in ((plain, 0.0), (penalized, 0.3)):
+        task = ContrastiveDivergence(rbm, learning_rate=0.1, momentum=0.0, weight_decay=0.0, weight_l1=strength)
+        fit(task, [batch])
+    torch.testing.assert_close(penalized.weight, plain.weight - 0.1 * 0.3 * before.sign())
+    torch.testing.assert_close(penalized.hidden_bias, plain.hidden_bias)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import lightning
 import pytest
@@ -11,12 +10,12 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from workbench.metrics.likelihood import ais, default_betas, reverse_ais
 from workbench.models.dbm import DBM
 from workbench.models.layers import step_generator
 from workbench.models.rbm import RBM
+from workbench.patches.examples import ExampleDataModule, Examples
 from workbench.tasks.boltzmann import ContrastiveDivergence
 from workbench.tasks.deep_boltzmann import JointDBM
 
@@ -32,13 +31,13 @@ def digits() -> Split:
 
 
 def pretrain(task: ContrastiveDivergence, x: Tensor, n_epochs: int) -> None:
+    """Train in updates of 20 examples, an epoch's handed over at once."""
     trainer = lightning.Trainer(
         max_epochs=n_epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False,
     )  # fmt: skip
-    order = torch.Generator().manual_seed(0)
-    images: Any = [{"image": v} for v in x]
-    trainer.fit(task, DataLoader(images, 20, shuffle=True, drop_last=True, generator=order))
+    examples = Examples(x, None, torch.zeros(len(x), dtype=torch.int64), ["digits"])
+    trainer.fit(task, ExampleDataModule(examples, None, batch_size=20, seed=0, n_parts=len(x)))
 
 
 def pretrained(x: Tensor, n_epochs: int) -> DBM:
@@ -46,7 +45,13 @@ def pretrained(x: Tensor, n_epochs: int) -> DBM:
     bottom, top = RBM(64, 64, seed=0), RBM(64, 32, seed=1)
     bottom.up_factor, top.down_factor = 2.0, 2.0
     n_steps = n_epochs * (len(x) // 20)
-    settings = {"learning_rate_end": 0.0, "n_steps_total": n_steps, "momentum": 0.0, "final_momentum": 0.0}
+    settings = {
+        "learning_rate_end": 0.0,
+        "n_steps_total": n_steps,
+        "momentum": 0.0,
+        "final_momentum": 0.0,
+        "mini_batch": 20,
+    }
     bottom.set_base_rates(x.mean(0))
     pretrain(ContrastiveDivergence(bottom, **settings), x, n_epochs)  # type: ignore[arg-type]
     h = bottom.hidden_mean(x).detach()
@@ -85,7 +90,7 @@ def test_a_pretrained_machine_beats_the_rbm_of_its_size_and_its_second_layer_is_
     rbm.set_base_rates(x.mean(0))
     persistent = ContrastiveDivergence(
         rbm, persistent=True, learning_rate=0.05, learning_rate_end=0.0, n_steps_total=130 * (len(x) // 20),
-        momentum=0.0, final_momentum=0.0,
+        momentum=0.0, final_momentum=0.0, mini_batch=20,
     )  # fmt: skip
     pretrain(persistent, x, 130)
     rates, betas = x.mean(0), default_betas(1500)

@@ -114,6 +114,8 @@ class ExampleDataModule(lightning.LightningDataModule):
         validation: examples to validate on, in their order and never augmented; None for no validation.
         batch_size: examples in a batch, at most.
         seed: of order and augmentation.
+        n_parts: so many batches are handed over at once, as one, for a task that cuts it into updates of ``batch_size``
+            itself: small models spend more time between the trainer's batches than in them.
         augment: False, True for the default :class:`Augmentation`, or one with its own bounds. Corners that a turn
             lays bare repeat the border.
 
@@ -128,23 +130,30 @@ class ExampleDataModule(lightning.LightningDataModule):
         *,
         batch_size: int,
         seed: int,
+        n_parts: int = 1,
         augment: bool | Augmentation = False,
     ) -> None:
         super().__init__()
         self.train, self.validation = train, validation
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.n_parts = batch_size, seed, n_parts
         self.augmentation = (Augmentation() if augment else None) if isinstance(augment, bool) else augment
         self._check()
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     @property
     def n_batches(self) -> int:
-        """Batches in an epoch; with several processes in each of them."""
+        """Batches handed over in an epoch; with several processes in each of them."""
+        return -(-self.n_updates // self.n_parts)
+
+    @property
+    def n_updates(self) -> int:
+        """Updates of ``batch_size`` examples in an epoch: the batches, unless they come in parts."""
         return -(-self._n_own // self.batch_size)
 
     def train_batch(self, epoch: int, index: int) -> Batch:
         """Give one batch, a function of (seed, epoch, index) and, with several processes, of the rank."""
-        begin, end = (self._n_own * k // self.n_batches for k in (index, index + 1))
+        first, last = index * self.n_parts, min((index + 1) * self.n_parts, self.n_updates)
+        begin, end = (self._n_own * k // self.n_updates for k in (first, last))
         batch = _batch(self.train, self._order_of(epoch)[begin:end])
         if self.augmentation is None:
             return batch
@@ -160,6 +169,8 @@ class ExampleDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> PatchLoader:
         """Give the loader that follows the trainer."""
         identity = {"seed": self.seed, "batch_size": self.batch_size, "n_examples": len(self.train)}
+        if self.n_parts > 1:
+            identity["n_parts"] = self.n_parts
         return PatchLoader(self.train_batch, self.n_batches, identity, self._position if self.trainer else None)
 
     def val_dataloader(self) -> FixedLoader | list[FixedLoader]:
@@ -199,6 +210,7 @@ class ExampleDataModule(lightning.LightningDataModule):
     def _check(self) -> None:
         for name, value in (
             ("batch size", self.batch_size),
+            ("number of batches handed over at once", self.n_parts),
             ("number of training examples", len(self.train)),
             ("number of validation examples", 1 if self.validation is None else len(self.validation)),
         ):

@@ -20,10 +20,11 @@ from workbench.progress import Progress
 from workbench.runs.run import Run
 from workbench.systems.base import setting
 from workbench.systems.belief_chains import belief_chains
-from workbench.systems.energy_base import N_AT_ONCE, MeasuredLearning, betas
+from workbench.systems.energy_base import N_AT_ONCE
 from workbench.systems.example_targets import Targets
 from workbench.systems.examples_base import Data, Record, as_pictures, check_targets
 from workbench.systems.layered_belief import BeliefLayers
+from workbench.systems.measured_base import MeasuredLearning, betas
 from workbench.systems.views import Chains
 
 MOST_ENUMERATED = 18
@@ -36,6 +37,15 @@ class BeliefLearning(MeasuredLearning):
 
     labels: Literal["none", "joint"] = setting(
         "none", "Labels", "joint: a group of label units beside the top's visible units, learnt together.", "Network"
+    )
+    generative_share: float = setting(
+        1.0,
+        "Generative share",
+        "Of label units: 1 learns p(v, y), 0 only the class given the input, between is the hybrid; examples without a "
+        "class always learn generatively.",
+        "Network",
+        ge=0,
+        le=1,
     )
     target: str = setting(
         "", "Target", "A covariate for the label units; empty takes the label at a patch's center, else the target.",

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import CohortError, RunError, SettingsError
+from workbench.errors import CohortError, SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.geometry import resample_like
 from workbench.imaging.subject import Subject
 from workbench.metrics.intervals import mean_interval
-from workbench.metrics.likelihood import LogZ, PartitionEstimate, default_betas, mean_log_likelihood
+from workbench.metrics.likelihood import PartitionEstimate
+from workbench.models.class_rbm import ClassRBM
 from workbench.patches.examples import Examples
 from workbench.patches.gather import gather
 from workbench.progress import Progress, silent
@@ -24,14 +25,12 @@ from workbench.runs.training import Training
 from workbench.systems.base import Cost, Prediction, setting
 from workbench.systems.examples_base import Data, ExampleLearning, Record, as_pictures, drawn
 from workbench.systems.feature_scores import finite
-from workbench.systems.layered import LayerViews
-from workbench.systems.views import LikelihoodView, NoiseCurve, Reconstructions
-from workbench.tasks.boltzmann import ContrastiveDivergence
+from workbench.systems.views import NoiseCurve, Reconstructions
+from workbench.tasks.boltzmann import ContrastiveDivergence, parts_at_once
 
 N_KEPT = 2000
 N_AT_ONCE = 2048
 EFFICIENCY = 0.3
-NAT_GAP = 1.0
 GAUSSIAN_UPDATE = 0.1
 """Longest step of one hidden unit's weights on Gaussian visible units, which explode without a bound."""
 
@@ -93,14 +92,18 @@ class EnergyLearning(ExampleLearning):
     ) -> None:  # fmt: skip
         """Train one energy model by contrastive divergence, in place, as one stage."""
         n_epochs = n_epochs or self.n_epochs
-        batches = self.batches(data.train, data.validation, stage)
+        n_parts = parts_at_once(model, self.batch_size, self.n_gibbs)
+        batches = self.batches(data.train, data.validation, stage, n_parts)
         first = self.learning_rate * rate
         task = ContrastiveDivergence(
             model, k=self.n_gibbs, persistent=self.persistent, n_chains=self.n_chains, learning_rate=first,
-            learning_rate_end=0.0, n_steps_total=batches.n_batches * n_epochs, momentum=self.momentum,
-            final_momentum=self.final_momentum, weight_decay=self.weight_decay, sparsity_target=self.sparsity_target,
+            learning_rate_end=0.0, n_steps_total=batches.n_updates * n_epochs, mini_batch=self.batch_size,
+            momentum=self.momentum, final_momentum=self.final_momentum, weight_decay=self.weight_decay,
+            sparsity_target=self.sparsity_target,
             sparsity_weight=self.sparsity_weight if self.sparsity_target else 0.0,
-            max_update_norm=GAUSSIAN_UPDATE if rate < 1 else 0.0, below=below, seed=self.seed, stage=stage,
+            max_update_norm=GAUSSIAN_UPDATE if rate < 1 else 0.0,
+            generative_share=getattr(self, "generative_share", 1.0) if isinstance(model, ClassRBM) else 1.0,
+            below=below, seed=self.seed, stage=stage,
             reference=_reference(data),
         )  # fmt: skip
         training.stage(name, task, batches, n_epochs=n_epochs)
@@ -181,7 +184,7 @@ class EnergyLearning(ExampleLearning):
         names = list(next(iter(subjects.values())))
         summary = {n: finite(mean_interval(np.array([s[n] for s in subjects.values()]))) for n in names}
         result: dict[str, Any] = {"subjects": subjects, "summary": summary}
-        return result if estimate is None else result | {"log_z": _numbers(estimate), "unit": "nats an example"}
+        return result if estimate is None else result | {"log_z": numbers_of(estimate), "unit": "nats an example"}
 
     def class_probabilities(self, net: Any, x: Tensor) -> Tensor:
         """Give p(class | x) (N, K) of a network with label units."""
@@ -249,56 +252,6 @@ class EnergyLearning(ExampleLearning):
         raise NotImplementedError  # abstract
 
 
-class MeasuredLearning(EnergyLearning, LayerViews):
-    """Energy models of layers of units whose likelihood can be estimated."""
-
-    @property
-    def of_what(self) -> str:
-        """What the likelihood is of, where it is not the example itself."""
-        return ""
-
-    def partition(self, net: Any, kept: Tensor, n_betas: int, n_chains: int, progress: Progress) -> PartitionEstimate:
-        """Estimate the log partition function, from base rates and samples that start at training examples."""
-        raise NotImplementedError  # abstract
-
-    def log_z(
-        self, run: Run, n_betas: int = 4000, n_chains: int = 100, progress: Progress = silent
-    ) -> PartitionEstimate | None:
-        """Estimate log Z once for a training and these settings, and keep it in the run; None where there is none."""
-        version = str((run.result() or {}).get("finished", ""))
-        key = f"{version}-{n_betas}-{n_chains}"
-        if "log_z" in run.list_arrays() and str((kept := run.load_arrays("log_z"))["key"]) == key:
-            return _estimate_from(kept)
-        net, arrays = self.net(run), run.load_arrays("kept")
-        try:
-            found = self.partition(net, torch.from_numpy(arrays["train"]), n_betas, n_chains, progress)
-        except ValueError as error:  # such as noisy rectified units, which define no distribution
-            run.log(f"no likelihood: {error}")
-            return None
-        run.save_arrays("log_z", key=np.array(key), **_arrays_of(found))
-        return found
-
-    def likelihood(
-        self, run: Run, n_betas: int = 4000, n_chains: int = 100, progress: Progress = silent
-    ) -> LikelihoodView:
-        """Give log p of training and held-out examples by every estimate of log Z there is."""
-        estimate = self.log_z(run, n_betas, n_chains, progress)
-        if estimate is None:
-            raise RunError("This model defines no likelihood that could be estimated; see the run's log.")
-        net, kept = self.net(run), run.load_arrays("kept")
-        rows: list[dict[str, float | str]] = []
-        for part in ("train", "held_out"):
-            log_p, kind = self.log_p(net, torch.from_numpy(kept[part]), 0.0)
-            quantity = f"{'bound on ' if kind == 'bound' else ''}log p{self.of_what}"
-            for name, log_z in _sides(estimate).items():
-                mean, low, high = mean_log_likelihood(-log_p, log_z)
-                words = "training" if part == "train" else "held-out"
-                rows.append(
-                    {"quantity": quantity, "part": words, "kind": name, "value": mean, "low": low, "high": high}
-                )
-        return LikelihoodView(rows, _numbers(estimate), _note(estimate))
-
-
 @torch.no_grad()
 def reconstruction_scores(net: nn.Module, x: Tensor) -> dict[str, float]:
     """Give the mean squared error of an element, and the share of the variance about the mean that is explained."""
@@ -306,11 +259,6 @@ def reconstruction_scores(net: nn.Module, x: Tensor) -> dict[str, float]:
     error = float((rebuilt - x).square().mean())
     variance = float((x - x.mean(0)).square().mean())
     return {"mse": error, "explained_variance": 1 - error / variance if variance else 0.0}
-
-
-def betas(n: int) -> Tensor:
-    """Give the temperatures of annealing."""
-    return default_betas(max(10, n))
 
 
 def _reference(data: Data) -> Tensor | None:
@@ -324,13 +272,8 @@ def _noisy(x: Tensor, level: float, binary: bool, generator: torch.Generator) ->
     return x + level * torch.randn(x.shape, generator=generator)
 
 
-def _sides(estimate: PartitionEstimate) -> dict[str, float | LogZ]:
-    found: dict[str, float | LogZ] = {} if estimate.exact is None else {"exact": estimate.exact}
-    found["forward"] = estimate.forward
-    return found if estimate.reverse is None else found | {"reverse": estimate.reverse}
-
-
-def _numbers(estimate: PartitionEstimate) -> dict[str, float]:
+def numbers_of(estimate: PartitionEstimate) -> dict[str, float]:
+    """Give the estimates of log Z that there are, and their gap, by name."""
     values = {
         "exact": estimate.exact,
         "forward": estimate.forward.value,
@@ -338,38 +281,3 @@ def _numbers(estimate: PartitionEstimate) -> dict[str, float]:
         "gap": estimate.gap,
     }
     return {name: float(v) for name, v in values.items() if v is not None}
-
-
-def _note(estimate: PartitionEstimate) -> str:
-    if estimate.exact is not None:
-        return "The partition function was summed over all states, so these numbers are exact up to rounding."
-    if estimate.gap is None:
-        return "Only the forward estimate is known; on average it makes the likelihood too large."
-    if abs(estimate.gap) > NAT_GAP:
-        return (
-            f"Forward and reverse estimates lie {estimate.gap:.2f} nats apart: do not trust either. Use more "
-            "temperatures, or suspect chains that do not mix."
-        )
-    return f"Forward and reverse estimates lie {estimate.gap:.2f} nats apart; the truth is between them on average."
-
-
-def _arrays_of(found: PartitionEstimate) -> dict[str, np.ndarray]:
-    arrays = {"exact": np.array(np.nan if found.exact is None else found.exact)}
-    for name, side in (("forward", found.forward), ("reverse", found.reverse)):
-        if side is not None:
-            arrays[name] = np.array([side.value, side.low, side.high, side.n_betas])
-            arrays[f"{name}_weights"] = side.log_weights.numpy()
-    return arrays
-
-
-def _estimate_from(kept: dict[str, np.ndarray]) -> PartitionEstimate:
-    def side(name: str) -> LogZ | None:
-        if name not in kept:
-            return None
-        value, low, high, n_betas = (float(v) for v in kept[name])
-        return LogZ(value, low, high, torch.from_numpy(kept[f"{name}_weights"]), int(n_betas))
-
-    forward, reverse, exact = side("forward"), side("reverse"), float(kept["exact"])
-    assert forward is not None
-    gap = None if reverse is None else reverse.value - forward.value
-    return PartitionEstimate(None if np.isnan(exact) else exact, forward, reverse, gap)

@@ -184,9 +184,10 @@ class ExampleLearning(System):
         """
         return read_record(run, self.example_source)
 
-    def batches(self, train: Examples, validation: Examples | None, stage: int) -> ExampleDataModule:
-        """Give the batches of one stage; every stage has an order of its own."""
-        return ExampleDataModule(train, validation, batch_size=self.batch_size, seed=self.seed * 1000 + stage)
+    def batches(self, train: Examples, validation: Examples | None, stage: int, n_parts: int = 1) -> ExampleDataModule:
+        """Give the batches of one stage, ``n_parts`` at once; every stage has an order of its own."""
+        seed = self.seed * 1000 + stage
+        return ExampleDataModule(train, validation, batch_size=self.batch_size, seed=seed, n_parts=n_parts)
 
     def examples_of(self, cohort: Cohort, run: Run, target: str | None = None, *, n: int = 0) -> Examples:
         """Give a cohort's examples as a trained run sees them, with the targets it learnt if ``target`` is given.

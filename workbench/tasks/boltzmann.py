@@ -26,11 +26,13 @@ from torch.optim.sgd import sgd
 
 from workbench.errors import SettingsError
 from workbench.models.layers import DEAD_BELOW, step_generator
+from workbench.models.rbm import RBM
 from workbench.tasks.contrast import Chains, Observed, chains_of, class_measures, hybrid_gradient, mean_by_unit, observe
 
 MEASURE_EVERY = 10
 MOMENTUM_EPOCHS = 5
 ACTIVATION_DECAY = 0.95
+MOST_PARTS, FLOPS_AT_ONCE = 20, 1e10
 
 Batch = dict[str, Tensor]
 Below = Callable[[Tensor, torch.Generator | None], Tensor]
@@ -54,11 +56,13 @@ class ContrastiveDivergence(lightning.LightningModule):
         learning_rate: at the first step; 0.05 to 0.1 for binary visible units, 10 to 100 times less for Gaussian.
         learning_rate_end: at the last of ``n_steps_total`` steps, linear in between; None keeps it constant.
         n_steps_total: of the whole stage.
-        mini_batch: examples an update, which cuts each batch into several; 0 takes the whole batch for one. Large
-            batches in parts spare the trainer's time between batches, which counts for small models.
+        mini_batch: examples an update at most, which cuts each batch into several; 0 takes the whole batch for one.
+            Large batches in parts spare the trainer's time between batches (:func:`parts_at_once`).
         momentum: in the first 5 epochs.
         final_momentum: afterwards.
         weight_decay: lambda of lambda/2 ||W||²; biases do not decay.
+        weight_l1: lambda of lambda ||W||_1, taken as a subgradient: weights come near 0 and do not stay at it. What it
+            does depends on the scale of the gradient, and so on the number of visible units (Plis et al. 2014).
         sparsity_target: wanted mean activation of each hidden unit.
         sparsity_weight: what (running mean activation - target) is multiplied with in the hidden biases' gradient;
             0 switches it off. Weights are left alone.
@@ -94,6 +98,7 @@ class ContrastiveDivergence(lightning.LightningModule):
         momentum: float = 0.5,
         final_momentum: float = 0.9,
         weight_decay: float = 1e-4,
+        weight_l1: float = 0.0,
         sparsity_target: float = 0.0,
         sparsity_weight: float = 0.0,
         centering_rate: float = 0.01,
@@ -153,7 +158,7 @@ class ContrastiveDivergence(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor | None:
         """Take one update, or one for each mini-batch; give the loss when it is measured."""
         x, target = batch["image"], batch.get("target")
-        n_parts = max(1, round(len(x) / self.settings.mini_batch)) if self.settings.mini_batch else 1
+        n_parts = -(-len(x) // self.settings.mini_batch) if self.settings.mini_batch else 1
         targets = (None,) * n_parts if target is None else target.tensor_split(n_parts)
         measures = []
         for i, part in enumerate(zip(x.tensor_split(n_parts), targets, strict=True)):
@@ -252,6 +257,8 @@ class ContrastiveDivergence(lightning.LightningModule):
         momentum = s.momentum if self.current_epoch < MOMENTUM_EPOCHS else s.final_momentum
         if s.sparsity_weight > 0:
             gradient["hidden_bias"] += s.sparsity_weight * (self.activation - s.sparsity_target)
+        for name in self._weights if s.weight_l1 > 0 else ():
+            gradient[name] += s.weight_l1 * self.model.get_parameter(name).sign()
         for name in gradient if s.max_update_norm > 0 else ():
             if name.endswith("weight"):
                 gradient[name] *= _clip(rate * gradient[name], s.max_update_norm)
@@ -282,6 +289,18 @@ class ContrastiveDivergence(lightning.LightningModule):
                 f"Bernoulli visible units take values in 0..1, but these hold {low:.3g} to {high:.3g}; rescale the "
                 "images to 0..1 or choose gaussian visible units."
             )
+
+
+def parts_at_once(model: nn.Module, batch_size: int, k: int = 1) -> int:
+    """Give how many updates of ``batch_size`` examples to hand over as one batch, for the option ``mini_batch``.
+
+    Machines of few units take a millisecond an update, as long as the trainer's loop needs between two batches. Large
+    ones, and convolutional ones, get one at a time: a stop is heard between batches.
+    """
+    if not isinstance(model, RBM):
+        return 1
+    flops = 2.0 * model.weight.numel() * batch_size * (3 + 2 * k)
+    return max(1, min(MOST_PARTS, int(FLOPS_AT_ONCE / flops)))
 
 
 def _clip(update: Tensor, limit: float) -> Tensor:

@@ -150,10 +150,11 @@ class CNNFamily(SupervisedLearning):
         self.supervise(training, "train", network, data, stage=0, layer_rates=rates)
         self.leave(run, network, data)
 
-    def batches(self, train: Examples, validation: Examples | None, stage: int) -> ExampleDataModule:
+    def batches(self, train: Examples, validation: Examples | None, stage: int, n_parts: int = 1) -> ExampleDataModule:
         """Give the batches of one stage, augmented where that was chosen."""
+        seed = self.seed * 1000 + stage
         return ExampleDataModule(
-            train, validation, batch_size=self.batch_size, seed=self.seed * 1000 + stage, augment=self.augment
+            train, validation, batch_size=self.batch_size, seed=seed, n_parts=n_parts, augment=self.augment
         )
 
     def look(self, run: Run, network: nn.Module, data: Data) -> None:

@@ -48,14 +48,14 @@ from workbench.runs.run import Run
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
 from workbench.systems.base import Cost, Preset, setting
-from workbench.systems.energy_base import MeasuredLearning, betas
 from workbench.systems.example_targets import Targets
 from workbench.systems.examples_base import Data, check_targets
 from workbench.systems.layered import unit_use
 from workbench.systems.layered_machine import MachineLayers
 from workbench.systems.machine_views import accuracy, dead_layers, machine_chains, two_blocks
+from workbench.systems.measured_base import MeasuredLearning, betas
 from workbench.systems.views import Chains, TwoBlocks
-from workbench.tasks.boltzmann import ContrastiveDivergence
+from workbench.tasks.boltzmann import ContrastiveDivergence, parts_at_once
 from workbench.tasks.deep_boltzmann import JointDBM
 
 TOO_FEW_PATHS = (
@@ -294,12 +294,12 @@ class DBMFamily(MeasuredLearning):
         coder, (begin, end) = net.coder(name), net.blocks[name]
         assert coder is not None
         coder.set_base_rates(data.train.x.flatten(1)[:, begin:end].mean(0))
-        batches = self.batches(data.train, data.validation, index)
+        batches = self.batches(data.train, data.validation, index, parts_at_once(coder, self.batch_size))
         n_epochs = self.n_epochs_pretraining or self.n_epochs
         task = ContrastiveDivergence(
-            coder, learning_rate=self.code_rate, learning_rate_end=0.0, n_steps_total=batches.n_batches * n_epochs,
-            weight_decay=self.weight_decay, max_update_norm=0.1, seed=self.seed, stage=index,
-            below=lambda x, generator: x.flatten(1)[:, begin:end],
+            coder, learning_rate=self.code_rate, learning_rate_end=0.0, n_steps_total=batches.n_updates * n_epochs,
+            mini_batch=self.batch_size, weight_decay=self.weight_decay, max_update_norm=0.1, seed=self.seed,
+            stage=index, below=lambda x, generator: x.flatten(1)[:, begin:end],
         )  # fmt: skip
         training.stage(f"code {index + 1}", task, batches, n_epochs=n_epochs)
 
@@ -344,11 +344,11 @@ class DBMFamily(MeasuredLearning):
 
     def _divide(self, rbm: RBM, training: Training, stage: int, train: Examples, validation: Examples | None) -> None:
         rbm.set_base_rates(train.x.mean(0))
-        batches = self.batches(train, validation, 30 + stage)
+        batches = self.batches(train, validation, 30 + stage, parts_at_once(rbm, self.batch_size))
         task = ContrastiveDivergence(
             rbm, k=1, learning_rate=0.05, learning_rate_end=0.0,
-            n_steps_total=batches.n_batches * self.n_epochs_pretraining, weight_decay=1e-4, momentum=0.0,
-            final_momentum=0.0, seed=self.seed, stage=30 + stage,
+            n_steps_total=batches.n_updates * self.n_epochs_pretraining, mini_batch=self.batch_size, weight_decay=1e-4,
+            momentum=0.0, final_momentum=0.0, seed=self.seed, stage=30 + stage,
         )  # fmt: skip
         training.stage(f"pretrain {stage + 1}", task, batches, n_epochs=self.n_epochs_pretraining)
 

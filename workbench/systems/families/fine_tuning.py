@@ -57,7 +57,7 @@ from workbench.systems.layered_mlp import MLPLayers
 from workbench.systems.supervised_base import SupervisedLearning
 from workbench.tasks.autoencoding import FineTuning as Unrolled
 from workbench.tasks.autoencoding import LayerPretraining
-from workbench.tasks.boltzmann import ContrastiveDivergence
+from workbench.tasks.boltzmann import ContrastiveDivergence, parts_at_once
 
 Start = Literal["scratch", "auto-encoders", "denoising", "joint", "belief network", "Boltzmann machine"]
 STAGE = 20
@@ -184,12 +184,13 @@ class FineTuningFamily(SupervisedLearning, LayerViews):
         net = self._belief_net(data.shape)
         for index, rbm in enumerate(net.layers):
             net.set_base_rates(index, data.train.x)
-            batches = self.batches(data.train, data.validation, index)
-            rate = (self.pretraining_rate or 0.05) * (0.1 if index == 0 and self.visible_kind == "gaussian" else 1)
+            batches = self.batches(data.train, data.validation, index, parts_at_once(rbm, self.batch_size))
+            is_gaussian = index == 0 and self.visible_kind == "gaussian"
+            rate = (self.pretraining_rate or 0.05) * (0.1 if is_gaussian else 1)
             task = ContrastiveDivergence(
                 rbm, learning_rate=rate, learning_rate_end=0.0,
-                n_steps_total=batches.n_batches * self.n_epochs_pretraining, weight_decay=1e-4,
-                max_update_norm=GAUSSIAN_UPDATE if index == 0 and self.visible_kind == "gaussian" else 0.0,
+                n_steps_total=batches.n_updates * self.n_epochs_pretraining, mini_batch=self.batch_size,
+                weight_decay=1e-4, max_update_norm=GAUSSIAN_UPDATE if is_gaussian else 0.0,
                 below=Below(net, index), seed=self.seed, stage=index,
             )  # fmt: skip
             training.stage(f"pretrain {index + 1}", task, batches, n_epochs=self.n_epochs_pretraining)

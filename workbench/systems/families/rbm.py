@@ -14,7 +14,8 @@ Network: one layer of visible and one of hidden units; hidden units binary or no
 label units, whose posterior is exact.
 
 Training: contrastive divergence or persistent contrastive divergence with k Gibbs steps, visible biases at the data's
-base rates, a learning rate that falls to 0; centering and sparsity are switches.
+base rates, a learning rate that falls to 0; centering and sparsity are switches. With label units generative (p(v, y)),
+discriminative (p(y | v) alone), or a mixture of both gradients.
 
 Output: the hidden units' means as a code, Gibbs chains, samples of a class, free energy, and the likelihood in nats:
 exact where one side has at most 18 units, else by annealed importance sampling in both directions with their gap.
@@ -56,7 +57,7 @@ class RBMFamily(BeliefLearning):
                {"source": "patches", "scaling": "whiten", "n_hidden": 100, "n_epochs": 60, "sparsity_target": 0.1,
                 "persistent": False, "learning_rate": 0.02}),
         Preset("labels", "Label units beside the visible ones: samples of a class, and an exact class posterior.",
-               {"labels": "joint", "n_hidden": 200, "scaling": "binary", "n_epochs": 100}),
+               {"labels": "joint", "n_hidden": 200, "scaling": "binary", "n_epochs": 100, "batch_size": 20}),
         Preset("quick", "16 hidden units, a few epochs: seconds.",
                {"n_hidden": 16, "n_epochs": 15, "batch_size": 25, "learning_rate": 0.2,
                 "n_patches": 1000, "patch_size": 5, "spacing_mm": 0.0}),
