@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
 from test_pages import faults, open_page
 
 from workbench.errors import WorkbenchError
@@ -39,6 +40,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             ("maps", "conv_rbm", "pictures", SMALL, "quick"),
             ("convolutions", "cnn", "pictures", SMALL, "quick"),
             ("layers", "mlp", "tables", SMALL, "quick"),
+            ("stack of rows", "sae", "tables", {"n_epochs_pretraining": 2, "n_epochs_fine_tuning": 2}, "tables"),
+            ("stack of pictures", "sae", "pictures", {"n_epochs_pretraining": 2, "n_epochs_fine_tuning": 2}, "quick"),
         ]
         made = {}
         for title, name, cohort, changes, preset in wanted:
@@ -91,11 +94,11 @@ def test_supervised_networks_are_not_offered_for_dreaming(trained: dict[str, str
 
 
 @pytest.mark.parametrize("title", ["two tables", "two images", "labels", "belief", "machine", "maps", "convolutions",
-                                   "layers"])  # fmt: skip
+                                   "layers", "stack of rows", "stack of pictures"])  # fmt: skip
 def test_every_tab_of_filters_draws_for_every_family(title: str, trained: dict[str, str]) -> None:
     app = open_page("filters", run=trained[title])
     shown = [tab.label for tab in app.tabs]
-    assert set(shown) <= set(FILTER_TABS), "no stack of auto-encoders"
+    assert set(shown) <= {*FILTER_TABS, "The stack"} and ("The stack" in shown) == (title == "stack of pictures")
     assert ("Two blocks" in shown) == (title in ("two tables", "two images", "machine"))
     for tab in shown:
         app.session_state["filters-tab"] = tab
@@ -112,7 +115,7 @@ def test_what_a_cohort_holds_is_drawn(cohort: str) -> None:
 
 
 @pytest.mark.parametrize("cohort", ["tables", "pictures", "brains"])
-@pytest.mark.parametrize("system", ["mlp", "rbm", "dbn", "dbm", "conv_rbm", "cnn", "fine_tuning"])
+@pytest.mark.parametrize("system", ["mlp", "rbm", "dbn", "dbm", "conv_rbm", "cnn", "fine_tuning", "sae"])
 def test_the_form_and_the_preview_of_every_family(system: str, cohort: str) -> None:
     app = open_page("train", system=system, cohort=cohort)
     assert not faults(app)
@@ -127,7 +130,8 @@ def test_the_form_and_the_preview_of_every_family(system: str, cohort: str) -> N
         ("cnn", "quick", "tables", "no neighbors"),
         ("conv_rbm", "quick", "tables", "no neighbors"),
         ("dbm", "two pathways", "pictures", "Pathways need two"),
-        ("sae", "quick", "tables", "no image"),
+        ("wu2016", "quick", "tables", "no image"),
+        ("sae", "pictures", "tables", "no image"),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_a_run_is_made(system: str, preset: str, cohort: str, words: str) -> None:
@@ -137,6 +141,36 @@ def test_what_cannot_be_trained_is_said_before_a_run_is_made(system: str, preset
     with pytest.raises(WorkbenchError, match=words):
         workflow.launch(system, cohort, preset=preset)
     assert len(workflow.list_runs()) == before
+
+
+@pytest.mark.parametrize("title", ["stack of rows", "stack of pictures"])
+def test_the_stack_is_drawn_live_whatever_it_learnt_from(title: str, trained: dict[str, str]) -> None:
+    app = open_page("families", run=trained[title])
+    assert not faults(app) and any("Figure 2a" in m.value for m in app.markdown)
+    assert any("Figure 4" in m.value for m in app.markdown) == (title == "stack of pictures")
+
+
+def test_an_alarm_is_shown_on_families_and_on_the_card_of_the_run(trained: dict[str, str]) -> None:
+    from workbench import workflow
+    from workbench.app import state
+
+    run = workflow.open_run(trained["machine"])
+    run.log("ALARM: layer h2 is dead; the machine makes no use of it")
+    state._alarms.cache_clear()
+    try:
+        app = open_page("families", run=run.id)
+        assert not faults(app) and "Layer h2 is dead; the machine makes no use of it." in [w.value for w in app.warning]
+        card = AppTest.from_function(_card, args=(run.id,), default_timeout=60).run()
+        assert not faults(card) and any("Layer h2 is dead" in w.value for w in card.warning)
+    finally:
+        run.log("stage joint: begins with step 0")
+        state._alarms.cache_clear()
+
+
+def _card(run_id: str) -> None:
+    from workbench.app.jobs import run_card
+
+    run_card(run_id)
 
 
 def test_similarity_is_not_offered_to_families_that_have_none() -> None:

@@ -137,6 +137,8 @@ def test_pictures_are_refused_where_cubes_are_wanted(tmp_path: Path, capsys: pyt
         Image.fromarray(RNG.integers(0, 255, (40, 40), np.uint8)).save(tmp_path / "p" / f"{i}_image.png")
     assert run("import", str(tmp_path / "p"), str(tmp_path / "out")) == 0
     capsys.readouterr()
-    code = run("train", "sae", "--cohort", str(tmp_path / "out"), "--quick")
-    err = capsys.readouterr().err
-    assert code == 2 and "needs a 3-D image" in err and "dimensions" in err
+    for system, more in (("wu2016", ()), ("sae", ("--set", "source=patches"))):
+        code = run("train", system, "--cohort", str(tmp_path / "out"), "--quick", *more)
+        err = capsys.readouterr().err
+        assert code == 2 and "dimensions" in err, err
+    assert run("train", "sae", "--cohort", str(tmp_path / "out"), "--quick") == 0  # three whole pictures

@@ -10,7 +10,8 @@ import streamlit as st
 from workbench import workflow
 from workbench.app import state
 from workbench.app.downloads import chart
-from workbench.app.filter_views import stack
+from workbench.app.filter_views import coder, stack
+from workbench.app.jobs import alarm
 from workbench.app.live_curves import live_curves
 from workbench.app.network_view import Chosen, network_view
 from workbench.app.rows import as_rows, columns
@@ -28,12 +29,15 @@ PINNED = "unit"
 
 def network(run_id: str) -> None:
     """Draw a run's network so that a unit under the pointer shows what it answers to, and as a figure to keep."""
+    alarm(run_id)
     if state.run_shows(run_id, "convolution_parts"):
         _convolution(run_id)
-    elif state.run_shows(run_id, "network_parts"):
+        return
+    is_live = state.run_shows(run_id, "network_parts")
+    if is_live:
         _units(run_id)
-    else:
-        stack(run_id)
+    if state.run_shows(run_id, "encoder_decoder"):
+        coder(run_id) if is_live else stack(run_id)
 
 
 def starts(*, expanded: bool) -> None:

@@ -148,11 +148,17 @@ def _units(found: list[Any]) -> pd.DataFrame:
 
 def stack(run_id: str) -> None:
     """Draw the encoder and decoder, and the stack with its weights as links."""
+    coder(run_id)
+    parts = state.encoder_decoder(run_id)
+    st.markdown("**The stack**, links drawn from the trained weights (the review's Figure 2a)")
+    chart(diagrams.stack_diagram(parts.sizes, parts.weights, theme=state.theme()), f"figure-2a-{run_id}")
+
+
+def coder(run_id: str) -> None:
+    """Draw the encoder and decoder."""
     parts = state.encoder_decoder(run_id)
     st.markdown("**Encoder and decoder** with patches, a reconstruction and learned weights (the review's Figure 4)")
     chart(diagrams.encoder_decoder(parts, theme=state.theme()), f"figure-4-{run_id}")
-    st.markdown("**The stack**, links drawn from the trained weights (the review's Figure 2a)")
-    chart(diagrams.stack_diagram(parts.sizes, parts.weights, theme=state.theme()), f"figure-2a-{run_id}")
 
 
 def rebuilt(run_id: str) -> None:

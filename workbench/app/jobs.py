@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from workbench import workflow
+from workbench.app import state
 from workbench.app.messages import guard, plain
 
 CHIPS = {
@@ -47,6 +48,8 @@ def _run_card(run_id: str, was_live: bool, place: str) -> None:
                 _buttons(run, status, place)
             if status.is_live or 0 < status.fraction < 1:
                 st.progress(min(1.0, max(0.0, status.fraction)), text=_time_left(status))
+            if status.state == "finished":
+                alarm(run.id)
             if status.message and status.state != "finished":
                 st.caption(plain(status.message))
             if status.state == "failed":
@@ -54,10 +57,16 @@ def _run_card(run_id: str, was_live: bool, place: str) -> None:
                     st.code("\n".join(run.tail(40)), language=None)
 
 
-def chip(state: str) -> None:
+def alarm(run_id: str) -> None:
+    """Write what makes a finished run doubtful."""
+    for sentence in state.alarms(run_id):
+        st.warning(plain(sentence), icon=":material/warning:")
+
+
+def chip(name: str) -> None:
     """Draw the state of a run as a word with a colour and a sign."""
-    color, icon = CHIPS[state]
-    st.badge(state.capitalize(), icon=icon, color=color)  # type: ignore[arg-type]
+    color, icon = CHIPS[name]
+    st.badge(name.capitalize(), icon=icon, color=color)  # type: ignore[arg-type]
 
 
 def run_title(run: Any) -> str:

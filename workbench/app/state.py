@@ -121,14 +121,25 @@ def runs_that_show(*whats: str) -> dict[str, str]:
 def run_shows(run_id: str, what: str) -> bool:
     """Say whether a run can show something; one that cannot be read shows nothing."""
     try:
-        return _system_shows(str(workflow.open_run(run_id).info.system), what)
+        return _run_shows(run_id, trained(run_id), what)
     except WorkbenchError:
         return False
 
 
+def alarms(run_id: str) -> list[str]:
+    """Give what makes a finished run doubtful, a sentence each."""
+    kept = workflow.open_run(run_id).folder / "samples" / "log_z.npz"  # estimates come after the training
+    return list(_alarms(run_id, trained(run_id), kept.stat().st_mtime_ns if kept.exists() else 0))
+
+
 @lru_cache(maxsize=500)
-def _system_shows(system: str, what: str) -> bool:
-    return bool(workflow.shows(system, what))
+def _alarms(run_id: str, version: str, estimated: int) -> tuple[str, ...]:
+    return tuple(workflow.alarms(run_id))
+
+
+@lru_cache(maxsize=5000)
+def _run_shows(run_id: str, version: str, what: str) -> bool:
+    return bool(workflow.run_shows(run_id, what))
 
 
 def filter_bank(run_id: str, depth: int) -> Any:

@@ -21,7 +21,9 @@ MOST_CLASSES, A_CLASS, MOST_SHOWN, N_ROWS = 12, 8, 40, 200
 
 def table_view(cohort: Any) -> None:
     """Show the feature tables of a cohort."""
-    facts = {one.name: one for one in _tables(cohort.name, cohort.digest)}
+    read = _tables(cohort.name, cohort.digest)
+    st.markdown("\n".join(f"- {plain(line)}" for line in workflow.describe_tables(cohort, read)))
+    facts = {one.name: one for one in read}
     name = next(iter(facts))
     if len(facts) > 1:
         name = st.segmented_control("Feature table", list(facts), default=name, required=True, key="table-name") or name

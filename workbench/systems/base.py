@@ -139,6 +139,10 @@ class System(BaseModel):
     def check(self, cohort: Cohort) -> None:
         """Say before a run is made what would not work, as a :class:`workbench.errors.WorkbenchError`."""
 
+    def cannot_show(self, run: Run) -> frozenset[str]:
+        """Name the methods that this run's data leave nothing to show by, though the system has them."""
+        return frozenset()
+
     def evaluate(self, cohort: Cohort, run: Run, progress: Progress = silent) -> dict[str, Any]:
         """Score the trained run: ``{"subjects": {name: {score: value}}, "summary": {score: [mean, low, high]}}``."""
         raise NotImplementedError  # abstract

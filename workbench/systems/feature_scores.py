@@ -15,7 +15,8 @@ def reconstruction_scores(stack: Stack, patches: torch.Tensor) -> dict[str, floa
         target = torch.cat([stack.normalize(p) for p in patches.split(256)])
         rebuilt = torch.cat([stack(p) for p in patches.split(256)])
     error = float((rebuilt - target).square().mean())
-    return {"mse": error, "explained_variance": 1 - error / float((target - target.mean(0)).square().mean())}
+    variance = float((target - target.mean(0)).square().mean())
+    return {"mse": error, "explained_variance": 1 - error / variance if variance else 0.0}  # 0: a single example
 
 
 def finite(interval: tuple[float, float, float]) -> list[float | None]:

@@ -6,6 +6,7 @@ the run's split.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from workbench.models.conv_autoencoder import SUBPATCHES
 from workbench.models.layers import Corruption, CorruptionKind, NormalizationName
 from workbench.models.stack import Stack
 from workbench.patches.datamodule import PatchDataModule
+from workbench.patches.examples import ExampleDataModule
 from workbench.patches.gather import gather
 from workbench.patches.samplers import inside
 from workbench.patches.store import PatchStore, SamplerName, store_key
@@ -35,7 +37,7 @@ from workbench.runs.run import Run, run_progress
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
 from workbench.systems import feature_views
-from workbench.systems.base import Cost, System, setting
+from workbench.systems.base import Cost, Prediction, System, setting
 from workbench.systems.feature_images import ImagePreparation, PatchPreview, preview_patches
 from workbench.systems.feature_scores import finite, reconstruction_scores, unit_use, weights_and_places
 from workbench.systems.views import FilterBank, Reconstructions
@@ -45,6 +47,7 @@ DENSE_EFFICIENCY, SLIDING_EFFICIENCY = 0.35, 0.17
 """Shares of the speed of matrix products that trainings of both forms reached on a CPU."""
 N_SHOWN = 64
 N_SCORED = 2000
+Batches = PatchDataModule | ExampleDataModule
 
 # weight decay lets the noise of the initial weights fade, so that filters show a shape after seconds
 QUICK = {
@@ -166,29 +169,44 @@ class FeatureLearning(System):
 
     def fit(self, cohort: Cohort, run: Run) -> None:
         """Pretrain each layer on what the layers below make of the patches, then fine-tune the unrolled stack."""
-        if not self.stages():
+        training = self.training_of(run, self.stages())
+        train, validation = self._stores(cohort, run)
+        stack = self.network()
+        self.learn(training, stack, lambda index: self._patches(train, validation, index))
+        held_out = self._drawn(validation or train, N_SCORED)
+        self.leave(run, stack, held_out, "validation subjects" if validation else "training subjects")
+
+    def training_of(self, run: Run, plans: list[StagePlan]) -> Training:
+        """Begin the training of a run.
+
+        Raises:
+            SettingsError: it has no stage.
+        """
+        if not plans:
             raise SettingsError(
                 "Both stages have 0 epochs, so nothing would be trained; set one of them to at least 1."
             )
-        training = Training(run, self.stages())
-        train, validation = self._stores(cohort, run)
-        stack = self.network()
+        return Training(run, plans)
+
+    def learn(self, training: Training, stack: Stack, batches: Callable[[int], Batches]) -> None:
+        """Train a stack in place, layer by layer and then unrolled; ``batches`` gives those of a stage."""
         corruption = Corruption(self.corruption, self.corruption_amount)
         for index in range(stack.n_layers if self.n_epochs_pretraining else 0):
             task = LayerPretraining(
                 stack, index, corruption=corruption, rho=self.sparsity_target, beta=self.sparsity_weight,
                 weight_decay=self.weight_decay, learning_rate=self.learning_rate, seed=self.seed,
             )  # fmt: skip
-            data = self._patches(train, validation, index)
-            training.stage(f"pretrain {index + 1}", task, data, n_epochs=self.n_epochs_pretraining)
+            training.stage(f"pretrain {index + 1}", task, batches(index), n_epochs=self.n_epochs_pretraining)
         if self.n_epochs_fine_tuning:
             rate = self.learning_rate / 3 if self.n_epochs_pretraining else self.learning_rate
             tuning = FineTuning(
                 stack, learning_rate=rate, weight_decay=self.weight_decay, seed=self.seed, rho=self.sparsity_target
             )
-            data = self._patches(train, validation, stack.n_layers)
-            training.stage("fine-tune", tuning, data, n_epochs=self.n_epochs_fine_tuning)
-        self._leave(run, stack, train, validation)
+            training.stage("fine-tune", tuning, batches(stack.n_layers), n_epochs=self.n_epochs_fine_tuning)
+
+    def untrained(self, run: Run) -> Stack:
+        """Give the stack of a run before its weights are read."""
+        return self.network()
 
     def stack(self, run: Run) -> Stack:
         """Give the trained stack of a run, in eval mode.
@@ -198,7 +216,7 @@ class FeatureLearning(System):
         """
         if not (run.folder / "weights.safetensors").is_file():
             raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        stack = self.network()
+        stack = self.untrained(run)
         stack.load_state_dict(run.load_weights())
         return stack.eval().requires_grad_(False)
 
@@ -262,7 +280,7 @@ class FeatureLearning(System):
         found = preview_patches(self.preparation, cohort, n, self.patch_voxels, self.histogram_matching, self.seed)
         return replace(found, patches=found.patches.reshape(-1, *self.patch_shape))
 
-    def predict(self, subject: Subject, run: Run) -> Volume:
+    def predict(self, subject: Subject, run: Run) -> Prediction:
         """Give the code of every voxel inside the mask, 0 elsewhere, on the lattice of the subject's image.
 
         Raises:
@@ -335,14 +353,19 @@ class FeatureLearning(System):
         drawn = store.draw(n, self.patch_voxels, np.random.default_rng([self.seed, 7]), "inside")
         return torch.from_numpy(drawn.patches).reshape(n, *self.patch_shape)
 
-    def _leave(self, run: Run, stack: Stack, train: PatchStore, validation: PatchStore | None) -> None:
-        """Write what a finished run is looked at by: weights, use of every unit, a few patches, scores."""
+    def leave(self, run: Run, stack: Stack, held_out: torch.Tensor, where: str) -> None:
+        """Write what a finished run is looked at by: weights, use of every unit, a few examples, scores.
+
+        Args:
+            run: its folder gets it.
+            stack: trained.
+            held_out: (N, *shape) examples to score.
+            where: whose they are.
+        """
         stack = stack.cpu().eval()
         run.save_weights("weights", {name: t.contiguous() for name, t in stack.state_dict().items()})
-        held_out = self._drawn(validation or train, N_SCORED)
         with torch.no_grad():
             use = {f"layer_{d}": unit_use(stack, held_out, d) for d in range(1, stack.n_layers + 1)}
         run.save_arrays("units", **use)
         run.save_arrays("patches", patches=held_out[:N_SHOWN].numpy())
-        scores = reconstruction_scores(stack, held_out)
-        run.finish({"scores": scores, "scored_on": "validation subjects" if validation else "training subjects"})
+        run.finish({"scores": reconstruction_scores(stack, held_out), "scored_on": where})

@@ -6,7 +6,7 @@ shows all of it by saying what its layers are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,7 +78,7 @@ class LayerViews(ExampleLearning):
 
     def network_parts(self, run: Run) -> NetworkParts:
         """Give what Figure 1 or 2 draws, from the live network."""
-        return network_parts(self.layers(run), self.record(run), run)
+        return network_parts(self.layers(run), self.record(run), run.load_arrays("units"))
 
 
 @torch.no_grad()
@@ -115,9 +115,14 @@ def first_layers(layered: Layered) -> set[str]:
     return {link.above for link in layered.links() if link.below in layered.data}
 
 
-def network_parts(layered: Layered, record: Record, run: Run) -> NetworkParts:
-    """Give what Figures 1 and 2 draw: the most used units of each layer, their links and what they answer to."""
-    use = run.load_arrays("units")
+def network_parts(layered: Layered, record: Record, use: Mapping[str, np.ndarray]) -> NetworkParts:
+    """Give what Figures 1 and 2 draw: the most used units of each layer, their links and what they answer to.
+
+    Args:
+        layered: the trained network.
+        record: how it saw its examples.
+        use: layer → (n,) the mean activation of its units.
+    """
     shown = {name: spread(n, N_DRAWN) for name, n in layered.data.items()}
     for name, n in layered.sizes.items():
         order = np.argsort(-use[name], kind="stable")[: min(n, N_DRAWN)]
