@@ -78,8 +78,8 @@ def test_notebook_runs_to_its_end(script: Path, building: ModuleType, data_root:
         "WORKBENCH_DATA": str(data_root),
         "PYTHONPATH": str(ROOT),
         "PLOTLY_RENDERER": "json",
-        "OMP_NUM_THREADS": "2",
-        "MKL_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
+        "MKL_NUM_THREADS": os.environ.get("MKL_NUM_THREADS", "2"),
     }
     client = NotebookClient(
         notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(data_root)}}
