@@ -120,3 +120,27 @@ def test_a_target_column_is_the_target(tmp_path: Path) -> None:
 def test_names_are_taken_apart() -> None:
     assert entities("sub-1_run-2_T1w.nii.gz") == ({"sub": "1", "run": "2"}, "T1w")
     assert not is_bids(Path(__file__).parent)
+
+
+def test_a_preprocessed_run_comes_with_confounds_and_repetition_time(tmp_path: Path) -> None:
+    prep = "derivatives/fmriprep/sub-1/func/sub-1_task-rest_run-1"
+    root = tree(
+        tmp_path,
+        "sub-1/func/sub-1_task-rest_run-1_bold.nii.gz",
+        "sub-2/func/sub-2_task-rest_bold.nii.gz",
+        f"{prep}_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz",
+        f"{prep}_space-T1w_desc-preproc_bold.nii.gz",
+        f"{prep}_desc-confounds_timeseries.tsv",
+        "derivatives/fmriprep/sub-1/func/sub-1_task-rest_run-2_desc-confounds_timeseries.tsv",
+    )
+    (root / "task-rest_bold.json").write_text('{"RepetitionTime": 2.5}')
+    (root / "sub-2/func/sub-2_task-rest_bold.json").write_text('{"RepetitionTime": 3}')
+    plan = read_bids(root)
+    one, two = plan.drafts
+    assert {c: s.path.name.removeprefix("sub-1_task-rest_run-1_") for c, s in one.files.items()} == {
+        "series": "space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz",
+        "series:raw": "bold.nii.gz",
+        "confounds": "desc-confounds_timeseries.tsv",
+    }
+    assert (one.covariates["tr_s"], two.covariates["tr_s"]) == ("2.5", "3") and set(two.files) == {"series"}
+    assert "preprocessed in MNI space; the raw one is series:raw" in plan.notes[0]

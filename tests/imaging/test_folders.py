@@ -161,11 +161,11 @@ def test_points_and_series_join_their_subject(tmp_path: Path) -> None:
 def test_tables_of_time_series_alone_make_subjects(tmp_path: Path) -> None:
     for name in ("50003", "50004"):
         np.savez(tmp_path / f"{name}.npz", tc=np.zeros((5, 3)))
-    (tmp_path / "labels.csv").write_text("id,asd\n50003,1\n50004,2\n")
+    (tmp_path / "labels.csv").write_text("id,asd,site\n50003,1,PITT\n50004,2,PITT\n")
     drafts = read_folder(tmp_path).drafts
-    assert [(d.name, columns(d), d.covariates) for d in drafts] == [
-        ("50003", ["series"], {"asd": "1"}),
-        ("50004", ["series"], {"asd": "2"}),
+    assert [(d.name, columns(d), d.target, d.covariates) for d in drafts] == [
+        ("50003", ["series"], "1", {"site": "PITT"}),
+        ("50004", ["series"], "2", {"site": "PITT"}),
     ]
 
 

@@ -10,6 +10,7 @@ import csv
 import re
 from pathlib import Path
 
+from workbench.imaging.bids_functional import complete_series, functional_of
 from workbench.imaging.cohort import PATH_COLUMNS, TEXT_COLUMNS
 from workbench.imaging.drafts import Draft, Plan, Source
 from workbench.imaging.tree import LeftOut, is_inside, list_files, natural, stem, suffix
@@ -36,8 +37,9 @@ def read_bids(root: Path) -> Plan:
     """Plan a cohort from a BIDS tree.
 
     anat, pet, dwi and perf images become ``image:<suffix>`` (with the contrast agent, tracer, part or inversion where
-    named), the first bold run ``series``, masks and ``dseg`` files under ``derivatives`` on the subject's own grid
-    ``mask`` and ``label``. participants.tsv and sessions.tsv become covariates.
+    named), the first bold run ``series`` (preprocessed in MNI space under ``derivatives`` before raw; with the table of
+    ``confounds`` and ``tr_s``), masks and ``dseg`` files under ``derivatives`` on the subject's own grid ``mask`` and
+    ``label``. participants.tsv and sessions.tsv become covariates.
     """
     plan = Plan("bids")
     files, plan.left_out = list_files(root)
@@ -50,11 +52,19 @@ def read_bids(root: Path) -> Plan:
             derived.append(file)
         elif len(parts) >= 3 and parts[0].startswith("sub-") and parts[-2] in DATATYPES and _is_image(file):
             _add(drafts, file, parts, root, plan)
-    ignored = sum(not _add_derived(drafts, file, root, plan) for file in derived if _is_image(file))
+    functional = functional_of(files, root)
+    n_preprocessed = sum(complete_series(draft, functional, root) for draft in drafts.values())
+    if n_preprocessed:
+        plan.notes.append(
+            f"The series of {n_preprocessed} subjects is preprocessed in MNI space; the raw one is series:raw."
+        )
+    used = {s.path for d in drafts.values() for _, s in d.sources()}
+    derived = [file for file in derived if _is_image(file) and file not in used]
+    ignored = sum(not _add_derived(drafts, file, root, plan) for file in derived)
     if ignored:
         plan.notes.append(f"{ignored} images under derivatives are neither a mask nor a dseg and were not imported.")
     for (person, session), draft in drafts.items():
-        draft.covariates |= people.get(person, {})
+        draft.covariates = people.get(person, {}) | draft.covariates
         if session:
             visits = _table(root / person / f"{person}_sessions.tsv", root, "session_id", plan)
             draft.covariates |= {"session": session} | visits.get(session, {})

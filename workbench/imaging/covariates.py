@@ -18,6 +18,8 @@ CLASSES = set(
     """benign malignant normal abnormal healthy control controls patient patients positive negative disease cancer tumor
     tumour ad mci emci lmci cn hc nc smc asd tc td sz scz adhd pd ms ftd covid pneumonia""".split()  # noqa: SIM905
 )
+DIAGNOSES = {"diagnosis", "dx", "class", *CLASSES} - {"normal", "abnormal", "positive", "negative"}
+MAX_CLASSES = 10
 RESERVED = {"subject", *PATH_COLUMNS}
 
 
@@ -35,12 +37,14 @@ def attach_tables(tables: list[Path], drafts: list[Draft], plan: Plan) -> set[Pa
         if key is None:
             continue
         used.add(table)
+        target = _target_column(rows, key)
         matched = [(by_name[row[key]], row) for row in rows if row.get(key) in by_name]
         for draft, row in matched:
-            _attach(draft, {c: v for c, v in row.items() if c != key})
+            _attach(draft, {("target" if c == target else c): v for c, v in row.items() if c != key})
         plan.notes.append(
             f"{table.name} names {len(matched)} of {len(drafts)} subjects in its column {key}; its other columns were "
             "taken over. See that none of them tells who a person is."
+            + (f" {target} became the target; rename columns in cohort.csv to choose another." if target else "")
         )
     return used
 
@@ -84,6 +88,16 @@ def _key_column(rows: list[dict[str, str]], names: set[str]) -> str | None:
         if is_enough and len(found) == len(set(found)) >= min(MIN_FOUND, MIN_SHARE * len(rows)):
             return column
     return None
+
+
+def _target_column(rows: list[dict[str, str]], key: str) -> str | None:
+    """Find the one column that is called after a diagnosis and holds a few classes, where none is called target."""
+    columns = [c for c in rows[0] if c and c != key]
+    if any(c.lower() == "target" for c in columns):
+        return None
+    named = [c for c in columns if c.lower() in DIAGNOSES]
+    classes = [c for c in named if 2 <= len({row[c] for row in rows if row.get(c)} - {"n/a"}) <= MAX_CLASSES]
+    return classes[0] if len(classes) == 1 else None
 
 
 def _attach(draft: Draft, cells: dict[str, str]) -> None:

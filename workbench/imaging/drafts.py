@@ -71,6 +71,7 @@ class Plan:
         left_out: files that were recognized and not taken, with the reason.
         notes: what the user should know of the choices made.
         label_names: label value → name, where the source tells.
+        beside: file of the cohort itself, such as regions.csv → where it lies in the source.
     """
 
     layout: str
@@ -78,3 +79,4 @@ class Plan:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     label_names: dict[int, str] = field(default_factory=dict)
+    beside: dict[str, Path] = field(default_factory=dict)

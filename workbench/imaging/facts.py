@@ -1,4 +1,4 @@
-"""What is measured of one image, one label map, one table of time series: numbers and text only."""
+"""What is measured of one image, one label map: numbers and text only."""
 
 from __future__ import annotations
 
@@ -100,14 +100,6 @@ class LabelFacts:
     n_channels: int
     values: tuple[LabelValue, ...]
     is_integer: bool
-
-
-@dataclass(frozen=True)
-class SeriesFacts:
-    """A 4-D image or a table of regional time series: its stored shape, (T, R) of a table."""
-
-    subject: str
-    shape: tuple[int, ...]
 
 
 def image_facts(volume: Volume, subject: str, bad_share: float | None = 0.0) -> ImageFacts:

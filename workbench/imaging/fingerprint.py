@@ -16,7 +16,6 @@ from workbench.imaging.facts import (
     ImageFacts,
     LabelFacts,
     LabelValue,
-    SeriesFacts,
     image_facts,
     label_facts,
     label_intensities,
@@ -25,7 +24,7 @@ from workbench.imaging.facts import (
 from workbench.imaging.files import NIFTI_SUFFIXES, read_volume, suffix_of
 from workbench.imaging.nifti import read_stored
 from workbench.imaging.problems import find_problems, same_grid, straddling
-from workbench.imaging.scrub import check_nifti
+from workbench.imaging.series_facts import SeriesFacts, find_series_problems, series_facts, table_size
 from workbench.imaging.splits import Split
 from workbench.imaging.subject import Subject
 from workbench.imaging.summaries import Histogram, ModalitySummary, histograms, summarize
@@ -49,7 +48,7 @@ class Fingerprint:
         summaries: one a modality.
         histograms: one a modality.
         label_names: (value, name) where the cohort tells.
-        duplicates: groups of ``(subject, modality)`` with the same voxels.
+        duplicates: groups of ``(subject, modality)`` with the same voxels, or the same values of a ``series``.
         problems: sentences, each with what to do.
     """
 
@@ -104,11 +103,13 @@ def fingerprint(cohort: Cohort, progress: Progress = silent) -> Fingerprint:
     labels: list[LabelFacts] = []
     series: list[SeriesFacts] = []
     unreadable: list[str] = []
+    n_regions = _n_regions(cohort, unreadable)
     for index, subject in enumerate(cohort):
         progress(index / len(cohort), f"{subject.name} ({index + 1} of {len(cohort)})")
-        _read_subject(subject, images, labels, series, unreadable)
+        _read_subject(subject, images, labels, unreadable)
+        _read_series(subject, n_regions, series, unreadable)
     progress(1.0, f"{len(images)} images of {len(cohort)} subjects")
-    duplicates = _duplicates(images)
+    duplicates = _duplicates(images, series)
     columns, missing = _missing(cohort)
     return Fingerprint(
         cohort.name,
@@ -123,7 +124,7 @@ def fingerprint(cohort: Cohort, progress: Progress = silent) -> Fingerprint:
         histograms(images),
         tuple(sorted(cohort.label_names.items())),
         duplicates,
-        tuple(unreadable + find_problems(cohort, images, labels, duplicates)),
+        (*unreadable, *find_problems(cohort, images, labels, duplicates), *find_series_problems(series, n_regions)),
     )
 
 
@@ -131,7 +132,6 @@ def _read_subject(
     subject: Subject,
     images: list[ImageFacts],
     labels: list[LabelFacts],
-    series: list[SeriesFacts],
     unreadable: list[str],
 ) -> None:
     facts: LabelFacts | None = None
@@ -153,11 +153,23 @@ def _read_subject(
                 found[value].append((modality, mean, std))
     if facts is not None and found:
         labels[-1] = replace(facts, values=tuple(replace(v, intensities=tuple(found[v.value])) for v in facts.values))
-    if subject.series is not None:
-        try:
-            series.append(SeriesFacts(subject.name, _series_shape(subject.series)))
-        except WorkbenchError as error:
-            unreadable.append(f"The series of {subject.name} cannot be read: {error}")
+
+
+def _n_regions(cohort: Cohort, unreadable: list[str]) -> int | None:
+    try:
+        return table_size(cohort)
+    except WorkbenchError as error:
+        unreadable.append(str(error))
+        return None
+
+
+def _read_series(subject: Subject, n_regions: int | None, series: list[SeriesFacts], unreadable: list[str]) -> None:
+    if subject.series is None:
+        return
+    try:
+        series.append(series_facts(subject, n_regions))
+    except WorkbenchError as error:
+        unreadable.append(f"The series of {subject.name} cannot be read: {error}")
 
 
 def _read(path: Path, what: str, subject: Subject, unreadable: list[str]) -> tuple[Volume, float | None] | None:
@@ -176,31 +188,13 @@ def _read(path: Path, what: str, subject: Subject, unreadable: list[str]) -> tup
         return None
 
 
-def _series_shape(path: Path) -> tuple[int, ...]:
-    if suffix_of(path) in NIFTI_SUFFIXES:
-        return check_nifti(path)
-    try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                tables = [arrays[name].shape for name in arrays.files if arrays[name].ndim == 2]
-        else:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = np.genfromtxt(path, delimiter=delimiter, dtype=np.float32)
-            tables = [table.shape] if table.ndim == 2 else []
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise FileError(
-            f"{path.name} is not a table of numbers; save it as CSV, or as NPZ without pickled objects."
-        ) from error
-    if not tables:
-        raise FileError(f"{path.name} holds no table of (time, regions).")
-    return tuple(int(n) for n in tables[0])
-
-
-def _duplicates(images: list[ImageFacts]) -> tuple[tuple[tuple[str, str], ...], ...]:
+def _duplicates(images: list[ImageFacts], series: list[SeriesFacts]) -> tuple[tuple[tuple[str, str], ...], ...]:
     same: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for facts in images:
         if not facts.is_constant:
             same[facts.digest].append((facts.subject, facts.modality))
+    for one in series:
+        same[one.digest].append((one.subject, "series"))
     return tuple(tuple(members) for members in same.values() if len(members) > 1)
 
 

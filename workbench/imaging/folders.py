@@ -16,15 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from workbench.imaging.arrays import ARRAY_SUFFIXES
 from workbench.imaging.covariates import attach_tables, classes_from_names
 from workbench.imaging.drafts import Draft, Plan, Source
 from workbench.imaging.feature_tables import is_feature_table, read_feature_table
 from workbench.imaging.files import DICOM_SUFFIXES, is_image, suffix_of
 from workbench.imaging.limits import open_stream
+from workbench.imaging.region_table import ATLAS_FILE, REGIONS_FILE
+from workbench.imaging.regional_series import SERIES_SUFFIXES
+from workbench.imaging.repetition_time import is_bold
+from workbench.imaging.series_tables import tells_of_subjects
 from workbench.imaging.tree import LeftOut, list_files, natural, safe_name, stem, suffix
-from workbench.imaging.words import Role, folder_role, role_of, split_role
+from workbench.imaging.words import MUTE, Role, folder_role, role_of, split_role
 
-TABLES = (".csv", ".tsv", ".npz")
+TIMED = Role("series", "bold", 100)  # of images whose name does not say so
 Key = tuple[tuple[str, ...], str]  # folders of a subject, and the stem that its files share
 
 
@@ -69,14 +74,17 @@ def read_folder(root: Path) -> Plan:
     """Plan a cohort from a folder of images, or from a folder of regional time series without any image.
 
     A subject with nothing but label maps is left out. Tables (CSV, TSV) at the top that have a column of subjects'
-    names give targets and covariates.
+    names give targets and covariates. An image with time as its fourth axis is a ``series``; regions.csv and
+    atlas.nii.gz at the top belong to the cohort.
     """
     plan = Plan("folder")
     files, plan.left_out = list_files(root)
+    plan.beside = {p.name: p for p in files if p.parent == root and p.name in (REGIONS_FILE, ATLAS_FILE)}
+    files = [p for p in files if p not in plan.beside.values()]
     images = [p for p in files if is_image(p) and suffix_of(p) not in DICOM_SUFFIXES]
-    tables = [p for p in files if suffix(p).lower() in TABLES]
+    tables = [p for p in files if suffix(p).lower() in SERIES_SUFFIXES]
     company = Company(Counter(p.parent for p in files), {stem(p) for p in files})
-    items = _settle([_item(p, root, company) for p in images])
+    items = [_timed(item) for item in _settle([_item(p, root, company) for p in images])]
     drafts = _drafts(items, root, plan)
     used: set[Path] = set()
     for table in tables:
@@ -91,6 +99,9 @@ def read_folder(root: Path) -> Plan:
     classes_from_names(list(drafts.values()), plan)
     used |= set(images)
     plan.left_out += [LeftOut(p.relative_to(root).as_posix(), _why_not(p)) for p in files if p not in used]
+    n_timed = sum(i.role is not None and (i.role.kind, i.role.rank) == ("series", TIMED.rank) for i in items)
+    if n_timed:
+        plan.notes.append(f"Images with time as their fourth axis became series ({n_timed}).")
     plan.drafts = [drafts[key] for key in sorted(drafts, key=lambda k: natural(drafts[k].name))]
     return plan
 
@@ -146,6 +157,14 @@ def _settle(items: list[Item]) -> list[Item]:
         else:
             settled.append(_joined(item, known))
     return settled
+
+
+def _timed(item: Item) -> Item:
+    """Make an image over time a series, unless its name says what else it is."""
+    assert item.role is not None  # settled
+    if item.role.kind == "image" and item.role.name in MUTE and is_bold(item.path):
+        return Item(item.path, item.folders, item.stem, TIMED, item.head)
+    return item
 
 
 def _prefix(item: Item) -> tuple[Role, str] | None:
@@ -230,6 +249,11 @@ def _add_table(table: Path, root: Path, drafts: dict[Key, Draft]) -> bool:
     """Attach a table of points or of regional time series to the subject that its name begins with."""
     item = _item(table, root, ALONE)
     draft = drafts.get(item.key)
+    if draft is None and (found := re.fullmatch(r"(.+?)[_\-. ](confounds|motion)", item.stem)):
+        draft = drafts.get((item.folders, found[1]))
+        if draft is not None and "series" in draft.files:
+            draft.files.setdefault("confounds", Source(table, shown=table.relative_to(root).as_posix()))
+            return True
     if (
         draft is None
         or item.role is None
@@ -243,6 +267,9 @@ def _add_table(table: Path, root: Path, drafts: dict[Key, Draft]) -> bool:
 
 def _series_alone(tables: list[Path], root: Path) -> dict[Key, Draft]:
     """Where there is no image: a subject for each table of (time, regions), of the kind that is there most often."""
+    names = {stem(t) for t in tables}
+    tables = [t for t in tables if suffix(t).lower() in ARRAY_SUFFIXES or not tells_of_subjects(t, names)]
+    tables = [t for t in tables if "confounds" not in t.name.lower()]
     kinds = Counter(suffix(t).lower() for t in tables)
     kind = max(kinds, key=lambda k: (kinds[k], k)) if kinds else ""
     drafts = {}

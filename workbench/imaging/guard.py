@@ -7,7 +7,9 @@ is not shown because it may quote the header of a patient's image.
 
 from __future__ import annotations
 
+import shutil
 import stat
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -101,6 +103,31 @@ def writing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """Give a partial folder beside ``target`` that takes its name when all went well and vanishes otherwise.
+
+    Raises:
+        FileError: it cannot be written there.
+    """
+    partial: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        partial.chmod(0o755)
+        yield partial
+        partial.rename(target)
+    except OSError as error:
+        reason = error.strerror or "the system refused"
+        raise FileError(
+            f"{target.name} could not be written to {target.parent} ({reason}); choose a folder with space that you "
+            "may write to."
+        ) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_file(path: Path, kind: str) -> None:

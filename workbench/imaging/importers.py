@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from workbench.errors import CohortError, FileError
+from workbench.errors import CohortError, FileError, GeometryError
 from workbench.imaging.bids import read_bids
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort
 from workbench.imaging.cohort_folders import read_cohort_folder, read_file
@@ -22,9 +19,13 @@ from workbench.imaging.dataset_json import read_dataset_json
 from workbench.imaging.dicom_folders import read_dicom_folder
 from workbench.imaging.drafts import Plan
 from workbench.imaging.folders import read_folder
+from workbench.imaging.guard import appearing
 from workbench.imaging.layouts import LAYOUTS, Layout, layout_of, opened
 from workbench.imaging.picture_arrays import read_picture_arrays
+from workbench.imaging.region_table import REGIONS_FILE, read_region_table, write_region_table
+from workbench.imaging.scrub import copy_nifti
 from workbench.imaging.transfer import Transfer, transfer
+from workbench.imaging.tree import LeftOut
 from workbench.progress import Progress, silent
 
 MAX_LISTED = 500  # of what was left out; the rest is counted
@@ -61,36 +62,16 @@ def import_cohort(source: Path | str, out: Path | str, *, link: bool = False, pr
     is_archive = Path(source).suffix.lower() == ".zip" and Path(source).is_file()
     with opened(Path(source), lambda f, m: progress(0.2 * f, m)) as root:
         plan = _plan(root, lambda f, m: progress(0.2 + 0.1 * f, m))
-        with _appearing(target) as partial:
+        with appearing(target) as partial:
             told = lambda f, m: progress(0.3 + 0.69 * f, m)  # noqa: E731
             done = transfer(plan, partial, link=link and not is_archive, progress=told)
             if link and is_archive:
                 done.notes.append("Files of an archive cannot be linked, so they were copied.")
+            _bring_beside(plan, partial, done)
             _check_not_empty(done, plan, Path(source).name)
             _write(done, plan, partial, Path(source).name)
     progress(1.0, f"{len(done.subjects)} subjects imported")
     return read_cohort(target)
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """Give a partial folder beside ``target`` that takes its name when all went well and vanishes otherwise."""
-    partial: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-        partial.chmod(0o755)
-        yield partial
-        partial.rename(target)
-    except OSError as error:
-        reason = error.strerror or "the system refused"
-        raise FileError(
-            f"{target.name} could not be written to {target.parent} ({reason}); choose a folder with space that you "
-            "may write to."
-        ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_import(cohort: Cohort) -> dict[str, object]:
@@ -112,6 +93,19 @@ def _plan(root: Path, progress: Progress) -> Plan:
     if layout == "dicom":
         return read_dicom_folder(root, progress)
     return READERS[layout](root)
+
+
+def _bring_beside(plan: Plan, folder: Path, done: Transfer) -> None:
+    """Bring the table of regions and the atlas, where they can be read; links are not made, as both are small."""
+    for name, path in plan.beside.items():
+        try:
+            if name == REGIONS_FILE:
+                write_region_table(folder / name, read_region_table(path))
+            else:
+                copy_nifti(path, folder / name)
+        except (FileError, CohortError, GeometryError) as error:
+            (folder / name).unlink(missing_ok=True)
+            done.left_out.append(LeftOut(path.name, str(error)))
 
 
 def _check_not_empty(done: Transfer, plan: Plan, name: str) -> None:

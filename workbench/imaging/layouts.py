@@ -15,6 +15,8 @@ from workbench.imaging.dataset_json import is_dataset_json
 from workbench.imaging.dicom_folders import is_dicom
 from workbench.imaging.files import DICOM_SUFFIXES, is_image, suffix_of
 from workbench.imaging.picture_arrays import has_picture_arrays
+from workbench.imaging.regional_series import SERIES_SUFFIXES, has_series
+from workbench.imaging.series_tables import tells_of_subjects
 from workbench.imaging.tree import list_files, suffix, unwrap
 from workbench.progress import Progress, silent
 
@@ -48,7 +50,11 @@ def layout_of(root: Path) -> Layout:
         UnreadableFile: a folder without any image or table.
     """
     if root.is_file():
-        return "cohort" if root.name == "cohort.csv" else "npz" if suffix(root).lower() == ".npz" else "file"
+        if root.name == "cohort.csv":
+            return "cohort"
+        return (
+            "npz" if suffix(root).lower() == ".npz" and (has_picture_arrays(root) or not has_series(root)) else "file"
+        )
     if (root / "cohort.csv").is_file():
         return "cohort"
     if is_dataset_json(root) if (root / "dataset.json").is_file() else False:
@@ -62,12 +68,18 @@ def layout_of(root: Path) -> Layout:
     n_dicom = sum(is_dicom(p) for p in files[:N_LOOKED_AT] if suffix_of(p) in ("", *DICOM_SUFFIXES))
     if n_dicom > n_images:
         return "dicom"
-    if n_images or any(suffix(p).lower() in (".npz", ".csv", ".tsv") for p in files):
+    if n_images or any(_may_hold_series(p) for p in files):
         return "folder"
     raise UnreadableFile(
         f"{root.name} holds {len(files)} files and none is an image; expected NIfTI, DICOM, NRRD, MetaImage, PNG, "
         "JPEG or TIFF."
     )
+
+
+def _may_hold_series(path: Path) -> bool:
+    """Say whether a file may be a table; of text files, only those whose first lines are numbers."""
+    ending = suffix(path).lower()
+    return ending in SERIES_SUFFIXES and (not ending.startswith(".txt") or not tells_of_subjects(path))
 
 
 @contextmanager

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from workbench.errors import CohortError, GeometryError
 from workbench.imaging.feature_vectors import FeatureVector, read_feature_vector
-from workbench.imaging.files import read_volume
+from workbench.imaging.files import NIFTI_SUFFIXES, read_volume, suffix_of
+from workbench.imaging.regional_series import RegionalSeries, read_regional_series
 from workbench.imaging.volume import Volume
 
 GRID_TOLERANCE_MM = 1e-2
+TR_COLUMN = "tr_s"
+"""The covariate that holds the repetition time of a series in seconds."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,47 @@ class Subject:
             known = ", ".join(self.features) or "none at all"
             raise CohortError(f"Subject {self.name} has no features {name!r}; it has {known}.")
         return read_feature_vector(self.features[name])
+
+    @property
+    def tr_s(self) -> float | None:
+        """The repetition time in s that cohort.csv gives; None where it gives none.
+
+        Raises:
+            CohortError: the cell holds something else.
+        """
+        text = self.covariates.get(TR_COLUMN, "")
+        if text.lower() in ("", "n/a", "nan"):
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise CohortError(
+                f"Subject {self.name} has {TR_COLUMN} = {text[:40]!r}; expected the seconds from one volume to the "
+                "next, or an empty cell."
+            )
+        return value
+
+    def regional_series(self, n_regions: int | None = None) -> RegionalSeries:
+        """Read the time series of this subject's regions; the TR of cohort.csv goes before that of the file.
+
+        Args:
+            n_regions: where it is known, decides which axis of a table without names is time.
+
+        Raises:
+            CohortError: no series, or a 4-D image whose regions have still to be extracted.
+            FileError: the table cannot be read.
+        """
+        if self.series is None:
+            raise CohortError(f"Subject {self.name} has no series; give a table of time × regions in that column.")
+        if suffix_of(self.series) in NIFTI_SUFFIXES:
+            raise CohortError(
+                f"The series of {self.name} is a 4-D image ({self.series.name}); extract its regions with an atlas "
+                "first."
+            )
+        found = read_regional_series(self.series, n_regions)
+        return found if self.tr_s is None else replace(found, tr_s=self.tr_s)
 
     def label_map(self, like: Volume | None = None) -> np.ndarray | None:
         """Read the label map as (X, Y, Z) int32, or None; ``like`` is the image that it must lie on."""

@@ -13,17 +13,19 @@ from workbench.imaging.cohort import PATH_COLUMNS
 from workbench.imaging.dicom import read_dicom
 from workbench.imaging.drafts import Draft, Plan, Source
 from workbench.imaging.files import NIFTI_SUFFIXES, suffix_of
-from workbench.imaging.guard import check_file, check_size
+from workbench.imaging.guard import check_file, check_size, reading
+from workbench.imaging.limits import open_stream
 from workbench.imaging.nifti import write_nifti
 from workbench.imaging.nrrd import NRRD_SUFFIXES, read_nrrd
 from workbench.imaging.pictures import PICTURE_SUFFIXES, read_picture, write_picture
+from workbench.imaging.regional_series import read_regional_series
 from workbench.imaging.scrub import check_nifti, copy_nifti, copy_picture
 from workbench.imaging.subject import Subject
 from workbench.imaging.tree import LeftOut, suffix, unique_names
 from workbench.imaging.volume import Volume
 from workbench.progress import Progress, silent
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".npz", ".json", ".txt")
+TABLE_SUFFIXES = (".csv", ".tsv", ".npz", ".json", ".txt", ".npy", ".csv.gz", ".tsv.gz", ".txt.gz")
 IMAGE_TYPES = (np.uint8, np.int16, np.int32)
 
 
@@ -37,6 +39,7 @@ class Transfer:
         notes: what was changed on the way.
         n_files: how many files were taken.
         n_linked: how many of them are links.
+        series_notes: what was said of a time series → of which.
     """
 
     subjects: list[Subject] = field(default_factory=list)
@@ -44,6 +47,7 @@ class Transfer:
     notes: list[str] = field(default_factory=list)
     n_files: int = 0
     n_linked: int = 0
+    series_notes: dict[str, list[str]] = field(default_factory=dict)
 
 
 def transfer(plan: Plan, folder: Path, *, link: bool = False, progress: Progress = silent) -> Transfer:
@@ -75,6 +79,8 @@ def transfer(plan: Plan, folder: Path, *, link: bool = False, progress: Progress
             if path is not None:
                 cells[column] = path
         _keep(draft, name, cells, folder, done)
+    for note, shown in done.series_notes.items():
+        done.notes.append(f"{shown[0]}{f' and {len(shown) - 1} more series' if len(shown) > 1 else ''}: {note}")
     progress(1.0, f"{len(done.subjects)} subjects, {done.n_files} files")
     return done
 
@@ -98,6 +104,9 @@ def _bring(source: Source, column: str, target: Path, link: bool, done: Transfer
     plain = is_file and kind not in (".nhdr", ".mhd")
     path = target.with_name(target.name + _new_suffix(source, kind, linked=link and plain))
     try:
+        if column == "series" and is_file and kind not in NIFTI_SUFFIXES:
+            for text in read_regional_series(source.path).notes:
+                done.series_notes.setdefault(text, []).append(source.shown or source.path.name)
         if link and plain:
             _check(source.path, kind, column)
             path.symlink_to(source.path.resolve())
@@ -191,8 +200,13 @@ def _check_table(path: Path, column: str) -> None:
             raise UnreadableFile(
                 f"{path.name} is not an NPZ file of plain arrays; save it without pickled objects."
             ) from error
-    elif b"\0" in path.open("rb").read(4096):
+    elif ending != ".npy" and b"\0" in _beginning(path):
         raise UnreadableFile(f"{path.name} was expected to be text in columns, but holds binary data.")
+
+
+def _beginning(path: Path) -> bytes:
+    with reading(path, "text in columns"), open_stream(path) as stream:
+        return stream.read(4096)
 
 
 def _subject(draft: Draft, name: str, cells: dict[str, Path], folder: Path) -> Subject:

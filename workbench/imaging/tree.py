@@ -13,7 +13,7 @@ from workbench.errors import FileError, TooLarge
 MAX_FILES = 200_000
 MAX_DEPTH = 16
 MAX_NAME = 80
-LONG_SUFFIXES = (".nii.gz", ".tar.gz", ".csv.gz", ".tsv.gz")
+LONG_SUFFIXES = (".nii.gz", ".tar.gz", ".csv.gz", ".tsv.gz", ".txt.gz")
 LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
 

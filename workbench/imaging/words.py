@@ -23,7 +23,10 @@ LABELS = """
 """
 MASKS = "mask masks msk brain brainmask bet body fov foreground"
 POINTS = "points landmarks markers centers centroids"
-SERIES = "series bold fmri rest timeseries roits"
+SERIES = "series bold fmri rest timeseries roits func"
+
+# Of images these do not tell what was measured, so that a 4-D one may be a series over time.
+MUTE = ("image", "img", "EPI", "MR", "MRI", "native", "orig", "norm")
 
 ALIASES = {
     "img": "image",
