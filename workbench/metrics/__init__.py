@@ -5,5 +5,8 @@ In reading order:
     correspondence   how well one similarity vector finds the true match of a point
     intervals        means, differences and shares with their uncertainty
     classification   how well classes are told apart: accuracy, AUC, calibration, per-subject intervals
+    roc              ROC curves over folds, with a band that draws subjects
+    permutation      how often chance alone does as well
     likelihood       partition functions of energy models: exact, and by annealed importance sampling
+    recovery         whether planted maps, states, networks and edges were found
 """
