@@ -8,4 +8,15 @@ Files in reading order:
     brain         a cohort of brains: deformed, changed in appearance, written with truth in both directions
     digits        the handwritten digits that scikit-learn installs, as pictures
     modalities    regional MRI and PET of patients and controls, as feature tables of known dependence
+    bold_plan     the settings of a BOLD phantom, checked
+    bold_regions  real MNI coordinates with network names, eight of them to be planted
+    bold_sources  time courses of events, binary, Laplace and Gaussian; the double-gamma response
+    bold_best     the best accuracy and ROC area there is, from likelihood ratios of the true law
+    bold_networks  planted overlapping networks of regions
+    bold_edges    planted edges that tell patients apart, in an autoregression of known covariance
+    bold_states   hidden states whose classes differ in persistence alone, or in pattern alone
+    bold_nuisance  sites, their confounding with the diagnosis, and heads that move
+    bold_voxels   regional series as smooth blobs of a 4-D image, with a label image
+    bold_subjects  one subject: signal, noise, site and motion, with the truth of each
+    bold          the cohort: tables or images, regions, confounds, truth
 """
