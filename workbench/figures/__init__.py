@@ -23,6 +23,16 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     strips        rows of numbers as strips of colour: examples of tables, weights onto their columns
     sampling      free energy along chains; a sampled part beside what it really was
     feature_tables  how many of each class, how a column is spread over the classes
+    edges         regions, which connections are shown, colours of networks and signs
+    connectivity_matrix  connectivity ordered by network
+    connectome    a network in 3-D inside a see-through brain
+    glass_brain   regions and connections on flat views of the brain
+    functional_networks  Figure 10: units of a hidden layer as networks, pure and mixed
+    states        hidden states: raster, transitions, dwell times, number, share of time by class
+    state_patterns  the mean pattern of every state on glass brains
+    diagnosis     likelihood ratios, a ROC beside chance, errors over two settings
+    sparsity      how sparsity is steered while a network trains
+    recovery      what methods find of planted networks: table, maps beside the truth
     marks         crosses, rings and titles over a slice
     ranks         the colours of a similarity map
     similarity    Figure 5: where each feature finds the correspondence; its table as dots
