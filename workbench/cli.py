@@ -24,6 +24,7 @@ from workbench.progress import Progress, silent
 
 Difficulty = Literal["easy", "7T-like"]
 Theme = Literal["light", "dark"]
+OnError = Literal["stop", "leave out"]
 
 app = typer.Typer(
     name="workbench",
@@ -82,7 +83,7 @@ def list_systems(as_json: Json = False) -> None:
 
 @app.command()
 def phantom(
-    kind: Annotated[str, typer.Argument(help="`brain` (of the MNI152), `digits` (real), `paired` (MRI and PET).")],
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(workflow.PHANTOM_KINDS)}.")],
     out: Annotated[Path, typer.Argument(help="The cohort's new folder.")],
     subjects: Annotated[int | None, typer.Option(help="How many; each kind has its own number.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
@@ -123,13 +124,39 @@ def import_(
 
 
 @app.command()
+def regions(
+    cohort: Annotated[str, typer.Argument(help="A cohort whose series are 4-D images.")],
+    atlas: Annotated[str, typer.Argument(help="A label image, or `power`, `dosenbach` or `seitzman`.")],
+    out: Annotated[Path, typer.Argument(help="The new cohort's folder.")],
+    names: Annotated[Path | None, typer.Option(help="Table of label value, name and, if it likes, network.")] = None,
+    radius: Annotated[float, typer.Option(help="Of spheres around coordinates, in mm.", min=1, max=30)] = 5.0,
+    tr: Annotated[float | None, typer.Option(help="Repetition time in s where headers do not know it.")] = None,
+    on_error: Annotated[OnError, typer.Option(help="What happens when a subject fails.")] = "stop",
+    changes: Settings = None,
+    job: Annotated[str, typer.Option(hidden=True)] = "",
+    as_json: Json = False,
+) -> None:
+    """Turn 4-D images into regional time series; --set takes the cleaning, such as low_pass_hz=0.08."""
+    with _job(job, as_json) as (progress, done):
+        cohort_of_regions = workflow.extract_regions(
+            cohort, atlas, out, names=names, radius_mm=radius, cleaning=_settings(changes), tr_s=tr, on_error=on_error,
+            progress=progress,
+        )  # fmt: skip
+        done(cohort_of_regions)
+    _report(cohort_of_regions, as_json)
+
+
+@app.command()
 def inspect(cohort: Annotated[str, typer.Argument(help="A cohort's folder or name.")], as_json: Json = False) -> None:
     """Show a cohort's fingerprint: shapes, spacings, intensities, labels, what is missing."""
-    found = workflow.inspect(workflow.open_cohort(cohort), progress=_bar(as_json))
+    data = workflow.open_cohort(cohort)
+    found = workflow.inspect(data, progress=_bar(as_json))
     if as_json:
         _print(found.to_dict())
     else:
         print(workflow.describe_fingerprint(found))
+        if any(subject.features for subject in data):
+            print("\n".join(workflow.describe_tables(data)))
 
 
 @app.command()

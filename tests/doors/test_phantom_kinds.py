@@ -15,8 +15,10 @@ from workbench.errors import SettingsError
 from workbench.imaging.cohort import read_cohort
 from workbench.runs.job import read_job
 
+KINDS = [("digits", 30), ("paired", 6), *((kind, 4) for kind in cohorts.BOLD_PLANS)]
 
-@pytest.mark.parametrize(("kind", "n"), [("digits", 30), ("paired", 6)])
+
+@pytest.mark.parametrize(("kind", "n"), KINDS)
 def test_each_kind_makes_a_cohort_with_targets(kind: str, n: int, data_root: Path) -> None:
     made = cohorts.make_phantom(kind, "mine", n_subjects=n)
     assert made.path == data_root / "cohorts" / "mine" / "cohort.csv" and len(made) == n
@@ -24,7 +26,9 @@ def test_each_kind_makes_a_cohort_with_targets(kind: str, n: int, data_root: Pat
 
 
 def test_every_kind_has_a_sentence_and_a_usual_number() -> None:
-    assert set(cohorts.PHANTOM_KINDS) == set(cohorts.PHANTOM_SIZES) == {"brain", "digits", "paired"}
+    assert (
+        set(cohorts.PHANTOM_KINDS) == set(cohorts.PHANTOM_SIZES) == {"brain", "digits", "paired", *cohorts.BOLD_PLANS}
+    )
     assert all(text.endswith(".") for text in cohorts.PHANTOM_KINDS.values())
 
 

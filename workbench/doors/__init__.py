@@ -4,6 +4,7 @@ systems   systems, their presets and settings, and what a training will take
 cohorts   bring, make, inspect, split and read cohorts
 runs      train, launch, resume, stop, compare and hand on runs
 views     what a trained run shows, predicts and scores
+regional  from 4-D images to regional signals, and what runs on these show
 variants  what is varied in an experiment, from texts
 experiment_cells  the trainings of an experiment
 experiments  variants on the same seeds: start, follow, stop, compare

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from workbench.errors import CohortError, SettingsError
 from workbench.paths import cohorts_dir
@@ -21,13 +23,30 @@ if TYPE_CHECKING:
     from workbench.imaging.volume import Volume
     from workbench.phantoms.appearance import Difficulty
 
+MOST_CLASSES = 12
 PHANTOM_KINDS = {
     "brain": "Brains made from the MNI152 template: the deformation, the tissues and the contrasts are known.",
     "digits": "The 1,797 handwritten digits that scikit-learn installs: real pictures of 8 × 8 pixels in ten classes.",
     "paired": "Regional MRI and PET of patients and controls as tables: what one tells of the other is known.",
+    "bold": "Regional BOLD signals at rest: eight overlapping networks are known, one of them weaker in patients.",
+    "bold-edges": "Regional BOLD signals of patients and controls who differ in some connections, which are known.",
+    "bold-states": "Regional BOLD signals from hidden states, which patients leave sooner: their paths are known.",
+    "bold-null": "Regional BOLD signals of two classes that differ in nothing: every score has to come out at chance.",
+    "bold-images": "4-D BOLD images with an atlas of regions: what each region's signal should be is known.",
 }
-PHANTOM_SIZES = {"brain": 8, "digits": 1797, "paired": 200}
+PHANTOM_SIZES = {
+    "brain": 8, "digits": 1797, "paired": 200, "bold": 40, "bold-edges": 60, "bold-states": 40, "bold-null": 40,
+    "bold-images": 6,
+}  # fmt: skip
 """Kind → how many subjects it has when nothing else is said."""
+BOLD_PLANS: dict[str, dict[str, object]] = {
+    "bold": {"kind": "networks"},
+    "bold-edges": {"kind": "edges", "n_regions": 60},
+    "bold-states": {"kind": "states", "n_volumes": 300, "n_sites": 1},
+    "bold-null": {"kind": "null"},
+    "bold-images": {"kind": "networks", "images": True},
+}
+"""Kind → how its phantom differs from the usual one."""
 
 
 def list_cohorts() -> list[Cohort]:
@@ -40,13 +59,31 @@ def list_broken_cohorts() -> dict[str, str]:
     return _all_cohorts()[1]
 
 
-def _all_cohorts() -> tuple[list[Cohort], dict[str, str]]:
+@lru_cache(maxsize=64)
+def _read(file: str, state: tuple[int, ...]) -> Cohort:
     from workbench.imaging.cohort import read_cohort
 
+    return read_cohort(file)
+
+
+def _kept(path: Path) -> Cohort:
+    """Read a cohort once for each state of its cohort.csv: pages ask for all of them many times whenever they run."""
+    from workbench.imaging.cohort import read_cohort
+
+    file = path.expanduser()
+    file = (file / "cohort.csv" if file.is_dir() else file).absolute()
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return read_cohort(path)  # which says what is wrong
+    return _read(str(file), (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino))
+
+
+def _all_cohorts() -> tuple[list[Cohort], dict[str, str]]:
     found, broken = [], {}
     for file in sorted(cohorts_dir().glob("*/cohort.csv")):
         try:
-            found.append(read_cohort(file))
+            found.append(_kept(file))
         except CohortError as error:
             broken[file.parent.name] = str(error)
     return found, broken
@@ -58,12 +95,10 @@ def open_cohort(name_or_path: str | Path) -> Cohort:
     Raises:
         CohortError: there is none.
     """
-    from workbench.imaging.cohort import read_cohort
-
     text = str(name_or_path)
     named = cohorts_dir() / text
     is_name = text and not any(c in text for c in "/\\") and (named / "cohort.csv").is_file()
-    return read_cohort(named if is_name else Path(text))
+    return _kept(named if is_name else Path(text))
 
 
 def make_phantom(
@@ -100,6 +135,11 @@ def make_phantom(
         from workbench.phantoms.modalities import make_paired
 
         return make_paired(new_cohort(out), n_subjects=number, seed=seed, progress=progress)
+    if kind in BOLD_PLANS:
+        from workbench.phantoms.bold import make_bold
+
+        plan: dict[str, Any] = BOLD_PLANS[kind]
+        return make_bold(new_cohort(out), n_subjects=number, seed=seed, progress=progress, **plan)
     from workbench.phantoms.brain import make_brain
 
     return make_brain(
@@ -200,6 +240,35 @@ def feature_tables(cohort: Cohort, progress: Progress = silent) -> list[TableFac
     from workbench.imaging.table_facts import table_facts
 
     return table_facts(cohort, progress)
+
+
+def describe_tables(cohort: Cohort, facts: list[TableFacts] | None = None) -> list[str]:
+    """Give what the feature tables of a cohort hold as sentences: one a table, then classes and groups.
+
+    Args:
+        cohort: whose.
+        facts: of :func:`feature_tables`, where they are at hand.
+    """
+    from workbench.imaging.splits import group_of
+
+    found = []
+    for one in feature_tables(cohort) if facts is None else facts:
+        n_rows, n_columns = one.values.shape
+        missing = f"{one.n_missing:,} of {one.values.size:,} cells missing" if one.n_missing else "no cell missing"
+        out = f", {len(one.problems):,} rows left out" if one.problems else ""
+        found.append(f"{one.name}: {n_rows:,} rows × {n_columns:,} columns, {missing}{out}.")
+    counts = Counter(s.target for s in cohort if s.target)
+    without = len(cohort) - sum(counts.values())
+    lacking = f"; {without:,} without a target" if without and counts else ""
+    if not counts:
+        classes = "No targets"
+    elif len(counts) <= MOST_CLASSES:
+        classes = f"{len(counts)} classes: {', '.join(f'{n} {k:,}' for n, k in sorted(counts.items()))}{lacking}"
+    else:
+        classes = f"{len(counts):,} different targets{lacking}"
+    n_groups = len({group_of(s) for s in cohort})
+    groups = "every subject a group of its own" if n_groups == len(cohort) else f"{n_groups:,} groups"
+    return [*found, f"{classes}; {groups}."]
 
 
 def make_split(cohort: Cohort, fractions: tuple[float, float, float] = (0.7, 0.15, 0.15), seed: int = 0) -> Split:

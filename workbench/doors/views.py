@@ -34,6 +34,10 @@ SHOWS = {
     "likelihood": "a likelihood",
     "noise_curve": "a posterior",
     "outputs": "outputs",
+    "regional_networks": "networks of regions",
+    "states": "hidden states",
+    "diagnosis": "a diagnosis",
+    "control_traces": "a sparsity controller",
 }
 """What a system can show, by the method that makes it."""
 
@@ -45,6 +49,19 @@ def shows(name: str, what: str) -> bool:
     return hasattr(catalog.load(name), what)
 
 
+def run_shows(run_id: RunId, what: str) -> bool:
+    """Say whether a run can show something, one of :data:`SHOWS`."""
+    run = open_run(run_id)
+    return shows(run.info.system, what) and what not in system_of(run).cannot_show(run)
+
+
+def alarms(run_id: RunId) -> list[str]:
+    """Give what makes a finished run doubtful, a sentence each: dead layers, divergence, chains that do not mix."""
+    from workbench.systems.alarms import alarms as _alarms
+
+    return _alarms(open_run(run_id))
+
+
 def preview_patches(name: str, settings: dict[str, Any], cohort: str, n: int = 16) -> PatchPreview:
     """Draw a few examples as training would see them."""
     chosen: Any = system(name, settings)
@@ -53,32 +70,32 @@ def preview_patches(name: str, settings: dict[str, Any], cohort: str, n: int = 1
 
 def filters(run_id: RunId, depth: int = 1) -> FilterBank:
     """Give the learned weights of a layer, counted from 1."""
-    return _shown(run_id, "filter_bank", depth)
+    return shown(run_id, "filter_bank", depth)
 
 
 def reconstructions(run_id: RunId, n: int = 12) -> Reconstructions:
     """Give held-out examples and what the network makes of them."""
-    return _shown(run_id, "reconstructions", n)
+    return shown(run_id, "reconstructions", n)
 
 
 def encoder_decoder(run_id: RunId) -> EncoderDecoder:
     """Give what Figures 2a and 4 draw, from the live model."""
-    return _shown(run_id, "encoder_decoder")
+    return shown(run_id, "encoder_decoder")
 
 
 def network_parts(run_id: RunId) -> NetworkParts:
     """Give what Figures 1 and 2 draw, from the live model."""
-    return _shown(run_id, "network_parts")
+    return shown(run_id, "network_parts")
 
 
 def convolution_parts(run_id: RunId, example: int = 0) -> ConvolutionParts:
     """Give what Figure 3 draws, from the live model and one held-out example."""
-    return _shown(run_id, "convolution_parts", example)
+    return shown(run_id, "convolution_parts", example)
 
 
 def two_blocks(run_id: RunId, n: int = 24) -> list[TwoBlocks]:
     """Give Figure 9's two blocks of weights for each modality."""
-    return _shown(run_id, "two_blocks", n)
+    return shown(run_id, "two_blocks", n)
 
 
 def generate(
@@ -96,12 +113,12 @@ def generate(
         label: a class to hold fixed; empty for none.
         seed: of everything drawn.
     """
-    return _shown(run_id, "generate", n_chains=n_chains, steps=steps, start=start, clamp=clamp, label=label, seed=seed)
+    return shown(run_id, "generate", n_chains=n_chains, steps=steps, start=start, clamp=clamp, label=label, seed=seed)
 
 
 def generation_choices(run_id: RunId) -> dict[str, list[str]]:
     """Give what :func:`generate` can clamp (``"clamp"``) and condition on (``"label"``)."""
-    return _shown(run_id, "generation_choices")
+    return shown(run_id, "generation_choices")
 
 
 def clamp_and_sample(run_id: RunId, clamp: str, *, seed: int = 0) -> SampledPart:
@@ -135,12 +152,12 @@ def likelihood(
     run_id: RunId, *, n_betas: int = 4000, n_chains: int = 100, progress: Progress = silent
 ) -> LikelihoodView:
     """Estimate how likely a trained model holds training and held-out data, in nats; kept in the run once made."""
-    return _shown(run_id, "likelihood", n_betas=n_betas, n_chains=n_chains, progress=progress)
+    return shown(run_id, "likelihood", n_betas=n_betas, n_chains=n_chains, progress=progress)
 
 
 def noise_curves(run_ids: list[RunId], n_levels: int = 8) -> list[NoiseCurve]:
     """Give how each run's posterior changes as noise grows over the same held-out examples."""
-    return [_shown(run_id, "noise_curve", n_levels) for run_id in run_ids]
+    return [shown(run_id, "noise_curve", n_levels) for run_id in run_ids]
 
 
 def similarity(
@@ -202,7 +219,8 @@ def figure_names(run_id: RunId) -> list[str]:
     """Give the names that :func:`figure` knows for a run."""
     from workbench.systems.run_figures import names
 
-    return names(system_of(open_run(run_id)))
+    run = open_run(run_id)
+    return names(system_of(run), run)
 
 
 def figure(run_id: RunId, name: str, theme: Theme = "light") -> Any:
@@ -224,7 +242,8 @@ def save_figure(run_id: RunId, name: str, out: Path, theme: Theme = "light") -> 
     return save(figure(run_id, name, theme), out)
 
 
-def _shown(run_id: RunId, method: str, *args: Any, **named: Any) -> Any:
+def shown(run_id: RunId, method: str, *args: Any, **named: Any) -> Any:
+    """Give what a run's system makes of one of :data:`SHOWS`."""
     return getattr(_able(run_id, method), method)(open_run(run_id), *args, **named)
 
 
@@ -236,8 +255,8 @@ def _able(run_id: RunId, method: str) -> Any:
     """
     run = open_run(run_id)
     found = system_of(run)
-    if not hasattr(found, method):
+    if not hasattr(found, method) or method in found.cannot_show(run):
         raise RunError(
-            f"Runs of {run.info.system} have no {SHOWS[method].removeprefix('a ').removeprefix('an ')} to show."
+            f"This run of {run.info.system} has no {SHOWS[method].removeprefix('a ').removeprefix('an ')} to show."
         )
     return found

@@ -6,6 +6,7 @@ form                from a system's fields to a form, and from its cost to minut
 views               what a trained run shows of itself, as plain arrays
 feature_images      from a file to the image that a patch encoder sees
 feature_scores      errors, the use of units, the work of a pass
+alarms              what is wrong with a finished training, in sentences
 feature_views       filters, reconstructions and the drawings of Figures 2a and 4 of a stack of auto-encoders
 features_base       systems that learn a patch encoder without labels: data, greedy training, record
 feature_search      Figure 5 as an instrument: where is a point of one image in another
@@ -15,6 +16,7 @@ example_targets     what a supervised network is to say of an example
 examples_base       families that learn from examples: data, scaling, record
 layered             a trained network as layers of units: filters and diagrams
 layered_mlp         the multilayer perceptron so
+layered_stack       stacks of auto-encoders so
 layered_belief      RBMs and deep belief networks so
 layered_machine     deep Boltzmann machines so
 convolution_views   kernels and Figure 3 of a convolutional network
@@ -22,11 +24,18 @@ supervised_scores   what outputs are worth
 supervised_volumes  classes of every voxel
 supervised_base     families that learn from targets, with the devices of Section 2.6
 belief_chains       Gibbs chains, step by step
-energy_base         energy models: contrastive divergence, reconstructions, likelihood
+energy_base         energy models: contrastive divergence, reconstructions, codes
+measured_base       those whose likelihood can be estimated
 belief_base         RBMs and deep belief networks: likelihood or bound, chains, classes
 machine_views       chains, Figure 9 and the use of layers of deep Boltzmann machines
 cross_modal         one modality held fixed, the other sampled, beside the truth
+regional_views      what a run on regional signals shows of itself, as plain arrays
+regional_cv         cross-validation of two classes, with a linear machine beside it
+regional_base       systems on regional time series: data, folds, record, scores
+controlled_base     networks on connectivity whose weights' sparsity is steered
+regional_figures    Figure 10, states, diagnosis as figures
 run_figures         the figures of a run, by name
 features/           Section 3.1
+cadx/               Section 3.5
 families/           Section 2
 """

@@ -12,14 +12,18 @@ from workbench.errors import SettingsError
 from workbench.figures import convolution, curves, diagrams, filters, networks, patches
 from workbench.figures.theme import Theme
 from workbench.runs.run import Run
+from workbench.systems import regional_figures
 from workbench.systems.base import System
 
 N_TILES = 64
 
 
-def names(system: type[System] | System) -> list[str]:
-    """Give the figures that a system's runs have."""
-    return [name for name, (method, _) in FIGURES.items() if not method or hasattr(system, method)]
+def names(system: System, run: Run) -> list[str]:
+    """Give the figures that a run has."""
+    lacking = system.cannot_show(run)
+    return [
+        n for n, (method, _) in FIGURES.items() if not method or (hasattr(system, method) and method not in lacking)
+    ]
 
 
 def draw(system: System, run: Run, name: str, theme: Theme) -> Any:
@@ -28,7 +32,7 @@ def draw(system: System, run: Run, name: str, theme: Theme) -> Any:
     Raises:
         SettingsError: no figure or theme of that name.
     """
-    known = names(system)
+    known = names(system, run)
     if name not in known:
         raise SettingsError(f"There is no figure {name!r} of this run; known ones are {', '.join(known)}.")
     if theme not in get_args(Theme):
@@ -93,5 +97,13 @@ FIGURES: dict[str, tuple[str, Callable[[Any, Run, Theme], Any]]] = {
     "encoder-decoder": ("encoder_decoder", _encoder_decoder),
     "network": ("network_parts", _network),
     "convolution": ("convolution_parts", _convolution),
+    "functional-networks": ("regional_networks", regional_figures.figure_10),
+    "connectivity": ("regional_networks", regional_figures.mean_connectivity),
+    "states": ("states", regional_figures.state_raster),
+    "transitions": ("states", regional_figures.transitions),
+    "state-patterns": ("states", regional_figures.patterns),
+    "ratios": ("diagnosis", regional_figures.ratios),
+    "roc": ("diagnosis", regional_figures.roc),
+    "sparsity": ("control_traces", regional_figures.control),
 }
 """Name → the method it needs, and how it is drawn."""

@@ -1,0 +1,1 @@
+"""Computer-aided diagnosis of Section 3.5."""

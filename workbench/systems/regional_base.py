@@ -1,0 +1,376 @@
+"""The base of systems on regional time series (Section 3.5): who takes part, folds, baselines, record, scores."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from workbench.classical.connectivity import connectivity_vectors, inverse_fisher_z, to_matrix
+from workbench.errors import CohortError, RunError, WorkbenchError
+from workbench.imaging.cohort import Cohort
+from workbench.imaging.region_table import RegionTable
+from workbench.imaging.regional_cohort import RegionalCohort, regional_cohort, regions_differ
+from workbench.imaging.subject import Subject
+from workbench.metrics.classification import accuracy, auc
+from workbench.progress import Progress, silent
+from workbench.runs.run import Run, run_progress
+from workbench.runs.training import Training
+from workbench.systems.base import Prediction, System, setting
+from workbench.systems.regional_cv import Deal, class_of, deal, linear_scores, site_accuracy, summary
+from workbench.systems.regional_views import Diagnosis, RegionalNetworks
+
+BASELINE = "linear machine on connectivity"
+MIN_FRAMES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Regional:
+    """Signals of subjects as a system sees them.
+
+    Attributes:
+        names: (N,) subjects.
+        series: N arrays (T_n, R) float32, z-scored over time region by region; in the file's units where the training
+            subjects' scale is to be learnt.
+        regions: (R,) names.
+        tr_s: s; None where unknown or not the same in all.
+    """
+
+    names: tuple[str, ...]
+    series: tuple[np.ndarray, ...]
+    regions: tuple[str, ...]
+    tr_s: float | None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def only(self, chosen: np.ndarray) -> Regional:
+        """Give some of the subjects; ``chosen`` is (N,) bool or places."""
+        at = np.arange(len(self))[chosen]
+        return Regional(
+            tuple(self.names[i] for i in at), tuple(self.series[i] for i in at), self.regions, self.tr_s
+        )  # fmt: skip
+
+
+class RegionalLearning(System):
+    """What systems on regional signals share; ``learn`` and ``score_of`` are the system's own."""
+
+    phantom: ClassVar[str] = "bold"
+
+    target: str = setting(
+        "", "Target", "A covariate with two values to tell apart; empty takes the subject's target.", "Data"
+    )
+    scaling: Literal["subject", "training"] = setting(
+        "subject",
+        "Scaling",
+        "z-scores of every region by the subject's own mean and deviation over time, as BOLD has no unit of its own; or "
+        "by those of the training subjects, where all come from one scanner and the mean level means something.",
+        "Data",
+    )
+    n_folds: int = setting(
+        10,
+        "Folds",
+        "Of the cross-validation; as many as there are subjects leaves one out.",
+        "Evaluation",
+        ge=2,
+        le=1000,
+    )
+    hold_out: Literal["groups", "subjects"] = setting(
+        "groups",
+        "Hold out",
+        "Whole groups (sites, families), or single subjects even if others of their group are learnt from.",
+        "Evaluation",
+    )
+    permute: bool = setting(
+        False,
+        "Shuffle classes",
+        "A control: classes are shuffled before anything is learnt, so scores must come out at chance.",
+        "Evaluation",
+    )
+
+    def check(self, cohort: Cohort) -> None:
+        """Say before a run is made what would not work."""
+        without = [s.name for s in cohort if s.series is None]
+        if without:
+            raise CohortError(
+                f"This system learns from regional time series, and {without[0]} has none ({len(without)} of "
+                f"{len(cohort)} subjects); bring a series column, or extract regions from 4-D images first."
+            )
+        try:
+            cohort.subjects[0].regional_series()
+        except CohortError as error:
+            raise CohortError(str(error)) from None
+        if self.is_supervised:
+            deal(cohort, [s.name for s in cohort], self.target, self.n_folds, self.seed, permute=False,
+                 by_group=self.hold_out == "groups")  # fmt: skip
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether classes are needed."""
+        return True
+
+    def read(self, cohort: Cohort, progress: Progress = silent) -> tuple[Regional, RegionalCohort]:
+        """Read and z-score the series of all subjects.
+
+        Raises:
+            CohortError: too few volumes, or regions that do not fit together.
+        """
+        found = regional_cohort(cohort, progress)
+        short = [n for n, t in zip(found.subjects, found.n_times, strict=True) if t < MIN_FRAMES]
+        if short:
+            raise CohortError(f"The series of {short[0]} has fewer than {MIN_FRAMES} volumes; leave it out.")
+        series = tuple(self._seen(one.values) for one in found.series)
+        return Regional(found.subjects, series, found.regions, found.tr_s), found
+
+    def prepare(self, cohort: Cohort, run: Run) -> tuple[Regional, Deal | None]:
+        """Read the subjects of the run's split that are learnt from, deal them to folds, and leave the record.
+
+        Training and validation subjects take part in the cross-validation; test subjects never do.
+        """
+        split = run.info.split or {"train": [s.name for s in cohort], "validation": [], "test": []}
+        names = [*split["train"], *split.get("validation", [])]
+        names = [s.name for s in cohort if s.name in set(names)]
+        data, found = self.read(cohort.only(names), run_progress(run, "preparing"))
+        for note in found.notes:
+            run.log(note)
+        held_out = None
+        if self.is_supervised:
+            held_out = deal(cohort, names, self.target, self.n_folds, self.seed, permute=self.permute,
+                            by_group=self.hold_out == "groups")  # fmt: skip
+            run.save_arrays(
+                "deal", target=held_out.target, fold=held_out.fold, subjects=np.array(held_out.subjects),
+                classes=np.array(held_out.classes), groups=np.array(held_out.groups), notes=np.array(held_out.notes),
+                sites=np.array([cohort[n].covariates.get("site") or cohort[n].group or "" for n in names]),
+            )  # fmt: skip
+        edges = connectivity_vectors(data.series)
+        table = found.table or _empty_table(data.regions)
+        run.save_arrays(
+            "regions", regions=np.array(data.regions), coordinates_mm=table.coordinates_mm,
+            networks=np.array(table.networks), tr_s=np.array(np.nan if data.tr_s is None else data.tr_s),
+            connectivity=to_matrix(inverse_fisher_z(edges.astype(np.float64).mean(0))), dropped=np.array(found.dropped),
+            notes=np.array(found.notes),
+        )  # fmt: skip
+        return data, held_out
+
+    def cross_validate(
+        self, data: Regional, held_out: Deal, run: Run, training: Training
+    ) -> tuple[dict[str, np.ndarray], Any]:
+        """Score every subject by models that never saw its group, then learn from all; keep what is scored.
+
+        A fold that a stopped run had finished is not learnt again.
+
+        Returns:
+            Scores by method, (N,) each, and what was learnt from all subjects.
+        """
+        edges = connectivity_vectors(data.series)
+        scores: dict[str, np.ndarray] = {}
+        for i in range(held_out.n_folds):
+            held = held_out.fold == i
+            key = f"fold_{i + 1}"
+            if key not in run.list_arrays():
+                training.check_stop()
+                learnt = self.learn(data.only(~held), held_out.target[~held], training, f"fold {i + 1}")
+                run.save_arrays(key, **self.scores_of(learnt, data.only(held)))
+            for name, values in run.load_arrays(key).items():
+                scores.setdefault(name, np.full(len(data), np.nan))[held] = values
+        if "linear" not in run.list_arrays():
+            training.check_stop()
+            run.save_arrays("linear", scores=linear_scores(edges, held_out.target, held_out.fold, self.seed))
+        scores[BASELINE] = run.load_arrays("linear")["scores"]
+        learnt = self.learn(data, held_out.target, training, "all")
+        run.save_arrays("scores", **{name.replace(" ", "_"): values for name, values in scores.items()})
+        return scores, learnt
+
+    def conclude(self, run: Run, held_out: Deal, scores: dict[str, np.ndarray], data: Regional) -> dict[str, Any]:
+        """Give the run's result: every method with intervals, and how well the site can be told."""
+        table = summary(held_out, scores, seed=self.seed)
+        sites = run.load_arrays("deal")["sites"].tolist()
+        told = site_accuracy(connectivity_vectors(data.series), sites, self.seed)
+        if told:
+            table["site by a linear machine: balanced accuracy"] = told
+        own = next(iter(scores))
+        named = {"auc": table[f"{own}: auc"][0], "accuracy": table[f"{own}: accuracy"][0],
+                 "linear_auc": table[f"{BASELINE}: auc"][0], "linear_accuracy": table[f"{BASELINE}: accuracy"][0],
+                 "p": table[f"{own}: p"][0]}  # fmt: skip
+        return {
+            "scores": named, "summary": table, "scored_on": f"cross-validation of {len(data)} subjects",
+            "notes": list(held_out.notes),
+        }  # fmt: skip
+
+    @abstractmethod
+    def learn(self, data: Regional, target: np.ndarray, training: Training, part: str) -> Any:
+        """Learn from some subjects; ``part`` begins the names of its stages."""
+
+    @abstractmethod
+    def scores_of(self, learnt: Any, data: Regional) -> dict[str, np.ndarray]:
+        """Give the scores of subjects by method, (n,) each, high for class 1 and above 0 where that is likelier."""
+
+    @abstractmethod
+    def learnt(self, run: Run) -> Any:
+        """Give what a finished run learnt from all its subjects."""
+
+    def seen(self, cohort: Cohort, run: Run) -> Regional:
+        """Read subjects as a trained run sees them: the regions that it knows, in its order.
+
+        Raises:
+            CohortError: a region is missing or without signal, or the regions are others.
+        """
+        regions = regions_of(run).regions
+        dropped = set(run.load_arrays("regions")["dropped"].tolist())
+        series, tr = [], set()
+        for subject in cohort:
+            one = subject.regional_series(len(regions) + len(dropped))
+            if set(regions) <= set(one.regions):
+                one = one.only(regions)
+            elif one.n_regions == len(regions) + len(dropped) and one.regions[0] == "region 1":
+                raise CohortError(f"The series of {subject.name} has no region names; the run knows them by name.")
+            elif difference := regions_differ(regions, f"run {run.id}", one.regions, subject.name):
+                raise CohortError(difference)
+            lacking = [*one.missing, *one.constant]
+            if lacking:
+                raise CohortError(f"Region {lacking[0]} of {subject.name} has no changing signal, and the run uses it.")
+            known = np.isfinite(one.values).all(1)
+            series.append(self._seen(one.values[known]))
+            tr.add(one.tr_s)
+        return Regional(tuple(s.name for s in cohort), tuple(series), regions, tr.pop() if len(tr) == 1 else None)
+
+    def predict(self, subject: Subject, run: Run) -> Prediction:
+        """Give the class and the scores of one subject, by what was learnt from all."""
+        data = self.seen(Cohort(subject.folder / "cohort.csv", (subject,)), run)
+        classes = [str(c) for c in run.load_arrays("deal")["classes"]]
+        scores = {name: float(v[0]) for name, v in self.scores_of(self.learnt(run), data).items()}
+        own = next(iter(scores.values()))
+        return {"predicted": classes[int(own > 0)], **scores}
+
+    def evaluate(self, cohort: Cohort, run: Run, progress: Progress = silent) -> dict[str, Any]:
+        """Score each subject: one that was learnt from by the fold that held it out, a new one by the last model."""
+        kept = run.load_arrays("deal")
+        own = {str(n): i for i, n in enumerate(kept["subjects"])}
+        classes = [str(c) for c in kept["classes"]]
+        scores, subjects, target = run.load_arrays("scores"), {}, []
+        new = [s for s in cohort if s.name not in own]
+        found = self.scores_of(self.learnt(run), self.seen(Cohort(cohort.path, tuple(new)), run)) if new else {}
+        place = {s.name: i for i, s in enumerate(new)}
+        for subject in cohort:
+            name = subject.name
+            row = (
+                {key.replace("_", " "): float(v[own[name]]) for key, v in scores.items()}
+                if name in own
+                else {key: float(v[place[name]]) for key, v in found.items()}
+            )
+            value = class_of(subject, self.target)
+            if value not in classes:
+                raise CohortError(f"Subject {name} is of class {value}; the run tells {' from '.join(classes)}.")
+            target.append(classes.index(value))
+            first = next(iter(row.values()))
+            subjects[name] = row | {"correct": float((first > 0) == target[-1])}
+        first_name = next(iter(next(iter(subjects.values()))))
+        values = np.array([s[first_name] for s in subjects.values()])
+        return {"subjects": subjects, "summary": _overall(np.array(target), values, self.seed),
+                "scored_by": {"held-out fold": len(cohort) - len(new), "model of all": len(new)}}  # fmt: skip
+
+    def regional_networks(self, run: Run) -> RegionalNetworks:
+        """Give what the units look at."""
+        raise NotImplementedError  # abstract
+
+    def diagnosis(self, run: Run) -> Diagnosis:
+        """Give the cross-validated scores of all subjects."""
+        if "scores" not in run.list_arrays():
+            raise RunError(f"Run {run.id} has not scored its subjects yet; wait until it is finished, or resume it.")
+        kept, scores = run.load_arrays("deal"), run.load_arrays("scores")
+        classes = [str(c) for c in kept["classes"]]
+        return Diagnosis(
+            tuple(map(str, kept["subjects"])), kept["target"], (classes[0], classes[1]),
+            {name.replace("_", " "): values for name, values in scores.items()},
+            {name.replace("_", " "): 0.0 for name in scores}, kept["fold"], tuple(map(str, kept["sites"])),
+            self.score_words, tuple(map(str, kept["notes"])),
+        )  # fmt: skip
+
+    def _seen(self, values: np.ndarray) -> np.ndarray:
+        """Scale a subject's signals (T, R) by themselves, or leave them for the training part to scale."""
+        return z_scored(values) if self.scaling == "subject" else np.asarray(values, np.float32)
+
+    @property
+    def score_words(self) -> str:
+        """What the system's own score is, with its unit."""
+        return "score"
+
+
+def z_scored(values: np.ndarray) -> np.ndarray:
+    """Give signals (T, R) float32 with mean 0 and standard deviation 1 over time."""
+    x = np.asarray(values, np.float64)
+    return ((x - x.mean(0)) / x.std(0)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionScale:
+    """What signals are scaled by before a network sees them: learnt from training subjects, or nothing.
+
+    Attributes:
+        mean: (R,).
+        sd: (R,).
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @classmethod
+    def learn(cls, series: Sequence[np.ndarray], scaling: str) -> RegionScale:
+        """Learn from training subjects' signals; with ``scaling`` of subjects there is nothing to learn."""
+        n_regions = series[0].shape[1]
+        if scaling == "subject":
+            return cls(np.zeros(n_regions), np.ones(n_regions))
+        n = sum(len(one) for one in series)
+        mean = sum(one.sum(0, dtype=np.float64) for one in series) / n
+        squares = sum(np.square(one - mean).sum(0) for one in series)
+        return cls(mean, np.sqrt(squares / n))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Scale signals (T, R)."""
+        return ((values - self.mean) / self.sd).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions of a run; see :class:`workbench.systems.regional_views.RegionalNetworks`."""
+
+    regions: tuple[str, ...]
+    coordinates_mm: np.ndarray
+    networks: tuple[str, ...]
+    connectivity: np.ndarray
+    tr_s: float | None
+
+
+def regions_of(run: Run) -> Regions:
+    """Read the regions of a run.
+
+    Raises:
+        RunError: the run has not come that far.
+    """
+    if "regions" not in run.list_arrays():
+        raise RunError(f"Run {run.id} has not read its regions yet; wait until it is finished, or resume it.")
+    kept = run.load_arrays("regions")
+    tr = float(kept["tr_s"])
+    return Regions(
+        tuple(map(str, kept["regions"])), kept["coordinates_mm"], tuple(map(str, kept["networks"])),
+        kept["connectivity"], None if np.isnan(tr) else tr,
+    )  # fmt: skip
+
+
+def _empty_table(regions: tuple[str, ...]) -> RegionTable:
+    return RegionTable(regions, np.full((len(regions), 3), np.nan, np.float32), ("",) * len(regions))
+
+
+def _overall(target: np.ndarray, values: np.ndarray, seed: int) -> dict[str, list[float]]:
+    from workbench.metrics.classification import statistic_interval
+
+    found: dict[str, list[float]] = {}
+    for name, measure, scores in (("auc", auc, values), ("accuracy", accuracy, (values > 0).astype(int))):
+        try:
+            found[name] = [float(v) for v in statistic_interval(measure, target, scores, seed=seed)]
+        except WorkbenchError:
+            continue
+    return found

@@ -1,0 +1,116 @@
+"""The figures of a run on regional signals: Figure 10, states, diagnosis, the sparsity controller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.figures import diagnosis as diagnoses
+from workbench.figures import sparsity, state_patterns
+from workbench.figures import states as state_figures
+from workbench.figures.connectivity_matrix import connectivity_matrix
+from workbench.figures.edges import Regions
+from workbench.figures.functional_networks import FunctionalUnit, functional_networks
+from workbench.figures.theme import Theme
+from workbench.metrics.permutation import permutation_test
+from workbench.metrics.recovery import dice_networks
+from workbench.metrics.roc import roc_band
+from workbench.runs.run import Run
+from workbench.systems.regional_views import RegionalNetworks
+
+N_REGIONS = 12
+N_SHUFFLES = 2000
+
+
+def regions_of(found: RegionalNetworks) -> Regions:
+    """Give the regions as figures take them."""
+    return Regions(found.regions, found.coordinates_mm, found.networks)
+
+
+def functional_units(found: RegionalNetworks, top: int = N_REGIONS) -> list[FunctionalUnit]:
+    """Name every unit by the reference network that its strongest regions overlap with most."""
+    if not any(found.networks):
+        return [FunctionalUnit(t, w, "", 0.0, 0.0) for t, w in zip(found.titles, found.weights, strict=True)]
+    overlap = dice_networks(found.weights, found.networks, min(top, len(found.regions)))
+    return [
+        FunctionalUnit(title, w, overlap.names[best], float(purity), float(dice[best]))
+        for title, w, best, purity, dice in zip(
+            found.titles, found.weights, overlap.best, overlap.purity, overlap.dice, strict=True
+        )
+    ]
+
+
+def figure_10(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw pure networks left and mixed ones right."""
+    found = system.regional_networks(run)
+    n = int(np.clip(min(N_REGIONS, len(found.regions)), 8, 14))
+    return functional_networks(functional_units(found), regions_of(found), n_regions=n, theme=theme)
+
+
+def mean_connectivity(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw the mean correlation of the training subjects."""
+    found = system.regional_networks(run)
+    return connectivity_matrix(found.connectivity, regions_of(found), quantity="r", theme=theme)
+
+
+def state_raster(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw every subject's path under the first class's model."""
+    view = system.states(run)[0]
+    return state_figures.state_raster(
+        view.paths, view.tr_s or 1.0, subjects=view.subjects, classes=view.classes, n_states=len(view.transitions),
+        theme=theme,
+    )  # fmt: skip
+
+
+def transitions(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw the transitions of the first class's model."""
+    view = system.states(run)[0]
+    stay = np.diag(view.transitions)
+    dwell = (view.tr_s or 1.0) / np.maximum(1 - stay, 1e-9)
+    frames = np.bincount(np.concatenate(view.paths), minlength=len(stay))
+    return state_figures.transition_graph(
+        view.transitions, occupancy=frames / frames.sum(), dwell_s=dwell, theme=theme
+    )  # fmt: skip
+
+
+def patterns(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw the mean signal of the first class's states over regions."""
+    view, found = system.states(run)[0], system.regional_networks(run)
+    return state_patterns.state_patterns(view.patterns, regions_of(found), theme=theme)
+
+
+def ratios(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw every subject's cross-validated score by the run's own method."""
+    found = system.diagnosis(run)
+    values = next(iter(found.scores.values()))
+    return diagnoses.likelihood_ratios(
+        values, [found.classes[t] for t in found.target], positive=found.classes[1], subjects=found.subjects,
+        unit=found.of_what, theme=theme,
+    )  # fmt: skip
+
+
+def roc(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw the cross-validated ROC of the run's own method beside what shuffled classes give."""
+    found = system.diagnosis(run)
+    values = next(iter(found.scores.values()))
+    band = roc_band(found.target, values, found.subjects)
+    test = permutation_test(found.target, values, "auc", n=N_SHUFFLES)
+    return diagnoses.roc_with_chance(
+        diagnoses.RocBand(
+            band.false_positive_rate, band.true_positive_rate, band.low, band.high, test.observed,
+            (band.auc.low, band.auc.high), test.null, test.p,
+        ),
+        theme=theme,
+    )  # fmt: skip
+
+
+def control(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw how the controller drove the weights to their targets."""
+    traces = system.control_traces(run)
+    table = pd.concat(
+        pd.DataFrame({"step": t.steps, "layer": t.layer, "target": t.target, t.measure: t.values, "beta": t.betas})
+        for t in traces
+    )
+    return sparsity.sparsity_traces(table, measure=traces[0].measure, theme=theme)
