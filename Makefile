@@ -13,7 +13,7 @@ app: $(STAMP)
 	$(BIN)/python -m streamlit run streamlit_app.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-    os.environ.setdefault(name, "2")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores, and inherit the numbers of the first
+        os.environ[name] = "1"
+    else:
+        os.environ.setdefault(name, "2")
 
 import pytest  # noqa: E402
 
