@@ -303,10 +303,17 @@ def _print(value: dict[str, Any]) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
+def _held(cohort: Any) -> list[str]:
+    """Name what the subjects of a cohort have: images, series, tables."""
+    tables = dict.fromkeys(name for subject in cohort for name in subject.features)
+    series = ["series"] if any(subject.series for subject in cohort) else []
+    return [*cohort.modalities, *series, *(f"features:{name}" for name in tables)]
+
+
 def _report(cohort: Any, as_json: bool) -> None:
     facts = {"cohort": str(cohort.path), "subjects": len(cohort), "modalities": cohort.modalities}
     _print(facts) if as_json else print(
-        f"{facts['subjects']} subjects with {', '.join(cohort.modalities) or 'no images'} in {cohort.path}"
+        f"{facts['subjects']} subjects with {', '.join(_held(cohort)) or 'nothing to learn from'} in {cohort.path}"
     )
 
 

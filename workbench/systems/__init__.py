@@ -30,8 +30,14 @@ belief_base         RBMs and deep belief networks: likelihood or bound, chains, 
 machine_views       chains, Figure 9 and the use of layers of deep Boltzmann machines
 cross_modal         one modality held fixed, the other sampled, beside the truth
 regional_views      what a run on regional signals shows of itself, as plain arrays
+component_views     units and the components of other methods beside each other, as plain arrays
+depth_views         scores by depth and the subjects in the plane, as plain arrays
 regional_cv         cross-validation of two classes, with a linear machine beside it
+depth_classifiers   simple classifiers on a layer's features; t-SNE from depth to depth
+depth_base          studies of depth: maps inside a mask, folds, record
 regional_base       systems on regional time series: data, folds, record, scores
+split_half          two halves of the subjects: what comes back, what one explains of the other
+component_methods   ICA, PCA and dictionaries on the same volumes and halves
 controlled_base     networks on connectivity whose weights' sparsity is steered
 regional_figures    Figure 10, states, diagnosis as figures
 run_figures         the figures of a run, by name

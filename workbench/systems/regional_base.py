@@ -66,8 +66,8 @@ class RegionalLearning(System):
     scaling: Literal["subject", "training"] = setting(
         "subject",
         "Scaling",
-        "z-scores of every region by the subject's own mean and deviation over time, as BOLD has no unit of its own; or "
-        "by those of the training subjects, where all come from one scanner and the mean level means something.",
+        "z-scores of every region by the subject's own mean and deviation over time, as BOLD has no unit of its own; "
+        "or by those of the training subjects, where all come from one scanner and the mean level means something.",
         "Data",
     )
     n_folds: int = setting(

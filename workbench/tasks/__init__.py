@@ -7,4 +7,6 @@
     supervised     any network on classes or numbers, with the training devices of Section 2.6
     deep_boltzmann   joint training of a deep Boltzmann machine by mean field and Markov chains
     wake_sleep     all layers of a deep belief network together, by the contrastive wake-sleep rule
+    sparsity_control   weights as sparse as one wants, by an L1 penalty that is steered (Section 3.5)
+    aside              train a task beside a run's stages, for nested choices
 """
