@@ -140,6 +140,22 @@ def test_a_stopped_cross_validation_goes_on_with_the_next_fold(
         np.testing.assert_array_equal(one, other)
 
 
+def test_without_classes_one_model_of_everybody_shows_states_and_no_diagnosis(phantom: Cohort, data_root: Path) -> None:
+    bare = Cohort(phantom.path, tuple(s.__class__(**{**s.__dict__, "target": None}) for s in phantom))
+    with pytest.raises(CohortError, match="no target"):
+        Suk2016.make({}).check(bare)
+    changes = SMALL | {"n_hidden": (8, 2), "n_states": 3, "purpose": "dynamics"}
+    Suk2016.make(changes).check(bare)
+    run = workflow.train("suk2016", phantom.path, changes)
+    assert run.status().state == "finished" and not workflow.run_shows(run.folder, "diagnosis")
+    (view,) = workflow.states(run.folder)
+    assert view.model == "model of all subjects" and len(view.transitions) == 3
+    row = Suk2016.make(run.info.settings).predict(phantom.subjects[0], run)
+    assert isinstance(row, dict)
+    assert sum(float(v) for k, v in row.items() if k.startswith("share")) == pytest.approx(1)
+    assert "roc" not in workflow.figure_names(run.folder) and "states" in workflow.figure_names(run.folder)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_classes_that_differ_in_nothing_come_out_at_chance(tmp_path: Path, data_root: Path) -> None:

@@ -99,13 +99,11 @@ class RegionalLearning(System):
                 f"This system learns from regional time series, and {without[0]} has none ({len(without)} of "
                 f"{len(cohort)} subjects); bring a series column, or extract regions from 4-D images first."
             )
-        try:
-            cohort.subjects[0].regional_series()
-        except CohortError as error:
-            raise CohortError(str(error)) from None
-        if self.is_supervised:
-            deal(cohort, [s.name for s in cohort], self.target, self.n_folds, self.seed, permute=False,
-                 by_group=self.hold_out == "groups")  # fmt: skip
+        cohort.subjects[0].regional_series()
+        if not self.is_supervised:
+            return
+        deal(cohort, [s.name for s in cohort], self.target, self.n_folds, self.seed, permute=False,
+             by_group=self.hold_out == "groups")  # fmt: skip
 
     @property
     def is_supervised(self) -> bool:

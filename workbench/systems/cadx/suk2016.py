@@ -17,7 +17,8 @@ with full covariances is fitted by Baum–Welch steps from several starts; the n
 cross-validation among the training subjects, or fixed.
 
 Output: for each subject the log-likelihood ratio of the two classes' models per volume, above 0 for the second class;
-the path of states; the mean signal of a state over regions, decoded from its mean code.
+the path of states; the mean signal of a state over regions, decoded from its mean code. With the
+purpose "dynamics" one model of all subjects, who need no classes.
 
 Reported: 81.08 % accuracy on 37 subjects of the authors' own cohort (12 with MCI, 25 controls), by the abstract.
 
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -42,22 +43,25 @@ from workbench.classical.hmm import HiddenMarkov, decode, fit_hidden_markov, log
 from workbench.classical.model_order import choose_order
 from workbench.errors import RunError
 from workbench.imaging.cohort import Cohort
+from workbench.imaging.subject import Subject
+from workbench.metrics.intervals import mean_interval
 from workbench.models.dbn import DBN, Below
 from workbench.models.finetuning import dbn_to_stack
 from workbench.models.rbm import RBM
 from workbench.models.stacked_autoencoder import StackedAutoEncoder
 from workbench.patches.examples import ExampleDataModule, Examples
+from workbench.progress import Progress, silent
 from workbench.runs.run import Run
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
-from workbench.systems.base import Cost, Preset, Reported, setting
+from workbench.systems.base import Cost, Prediction, Preset, Reported, setting
 from workbench.systems.regional_base import Regional, RegionalLearning, RegionScale, regions_of
 from workbench.systems.regional_views import RegionalNetworks, StatesView
 from workbench.tasks.autoencoding import FineTuning
 from workbench.tasks.boltzmann import ContrastiveDivergence, parts_at_once
 
 OWN, LINEAR = "log-likelihood ratio", "log-likelihood ratio by PCA"
-CLASSES = (0, 1)
+EVERYBODY = "all subjects"
 GAUSSIAN_UPDATE = 0.1
 N_ORDER_FOLDS = 3
 SMALLEST_SHARE = 1e-10  # of the code's largest variance, below which nothing is left of a direction but rounding
@@ -135,6 +139,9 @@ class Suk2016(RegionalLearning):
         Preset("full", "200-100-50-2 units, 100 epochs a layer, 10 folds; sizes are ours, the review prints none."),
         Preset("cpu", "The same units, 20 epochs a layer, 5 folds.",
                {"n_epochs_pretraining": 20, "n_epochs": 20, "n_folds": 5, "n_frames": 20_000, "max_states": 5}),
+        Preset("dynamics", "One model of all subjects, without any diagnosis; 20 epochs a layer.",
+               {"purpose": "dynamics", "n_epochs_pretraining": 20, "n_epochs": 20, "n_frames": 20_000,
+                "max_states": 5}),
         Preset("quick", "16-8-2 units, a few epochs, three states, 2 folds: seconds.",
                {"n_hidden": (16, 8, 2), "n_epochs_pretraining": 8, "n_epochs": 20, "batch_size": 50,
                 "gaussian_rate": 0.01, "fine_tuning_rate": 5e-3, "n_folds": 2, "n_states": 3,
@@ -146,6 +153,10 @@ class Suk2016(RegionalLearning):
         ),
     )
 
+    purpose: Literal["diagnosis", "dynamics"] = setting(
+        "diagnosis", "Purpose", "diagnosis: a model for each of two classes, cross-validated; dynamics: one model of "
+        "all subjects, who need no classes.", "Evaluation",
+    )  # fmt: skip
     n_hidden: tuple[int, ...] = setting(
         (200, 100, 50, 2), "Units", "Of each layer from the signals up; the last is the linear code.", "Network",
         min_length=1, max_length=8,
@@ -183,14 +194,21 @@ class Suk2016(RegionalLearning):
         return self
 
     @property
+    def is_supervised(self) -> bool:
+        """Whether classes are needed."""
+        return self.purpose == "diagnosis"
+
+    @property
     def score_words(self) -> str:
         """What the score is."""
         return "log-likelihood ratio of the two classes (nats a volume)"
 
     def stages(self) -> list[StagePlan]:
         """Name the stages of every fold and of all subjects."""
-        parts = [*(f"fold {i + 1}" for i in range(self.n_folds)), "all"]
-        return [plan for part in parts for plan in self._plans(part)]
+        return [plan for part in self._parts(self.n_folds) for plan in self._plans(part)]
+
+    def _parts(self, n_folds: int) -> list[str]:
+        return [*(f"fold {i + 1}" for i in range(n_folds if self.is_supervised else 0)), "all"]
 
     def _plans(self, part: str) -> list[StagePlan]:
         layers = [StagePlan(f"{part} layer {i + 1}", self.n_epochs_pretraining) for i in range(len(self.n_hidden))]
@@ -199,10 +217,14 @@ class Suk2016(RegionalLearning):
     def fit(self, cohort: Cohort, run: Run) -> None:
         """Cross-validate, learn from all subjects, and keep what the run is looked at by."""
         data, held_out = self.prepare(cohort, run)
-        assert held_out is not None
-        parts = [*(f"fold {i + 1}" for i in range(held_out.n_folds)), "all"]
+        parts = self._parts(held_out.n_folds if held_out else 0)
         training = Training(run, [plan for part in parts for plan in self._plans(part)])
-        scores, learnt = self.cross_validate(data, held_out, run, training)
+        if held_out is None:
+            target = np.zeros(len(data), int)
+            run.save_arrays("deal", target=target, subjects=np.array(data.names), classes=np.array([EVERYBODY]))
+            learnt = self.learn(data, target, training, "all")
+        else:
+            scores, learnt = self.cross_validate(data, held_out, run, training)
         run.save_weights("weights", {n: t.contiguous() for n, t in learnt.stack.state_dict().items()})
         for name, value in _arrays(learnt).items():
             run.save_arrays(name, **value)
@@ -214,10 +236,39 @@ class Suk2016(RegionalLearning):
                 f"{learnt.whitening.share:.1e} of the variance of the most varying one; train longer, or take another "
                 "seed"
             )
-        result = self.conclude(run, held_out, scores, data)
-        for c, model in zip(held_out.classes, learnt.models, strict=True):
+        for c, model in zip(run.load_arrays("deal")["classes"], learnt.models, strict=True):
             run.log(f"{c}: {model.n_states} states. {' '.join(model.notes)}")
-        run.finish(result)
+        run.finish(self._likely(cohort, run) if held_out is None else self.conclude(run, held_out, scores, data))
+
+    def _likely(self, cohort: Cohort, run: Run) -> dict[str, Any]:
+        """Give how likely volumes are under the one model: of test subjects, else of those learnt from."""
+        names = (run.info.split or {}).get("test") or [str(n) for n in run.load_arrays("deal")["subjects"]]
+        where = "test subjects" if (run.info.split or {}).get("test") else "subjects learnt from"
+        found = self.evaluate(cohort.only(names), run)
+        return {"scores": {"log_likelihood": found["summary"]["log_likelihood"][0]}, "scored_on": where,
+                "summary": found["summary"]}  # fmt: skip
+
+    def predict(self, subject: Subject, run: Run) -> Prediction:
+        """Give the class and its scores; without classes the log-likelihood a volume and the time in each state."""
+        if self.is_supervised:
+            return super().predict(subject, run)
+        learnt, data = self.learnt(run), self.seen(Cohort(subject.folder / "cohort.csv", (subject,)), run)
+        codes, model = learnt.codes(data.series[0]), learnt.models[0]
+        share = np.bincount(decode(model, codes), minlength=model.n_states) / len(codes)
+        states = {f"share of state {k + 1}": float(v) for k, v in enumerate(share)}
+        return {"log_likelihood": log_likelihood(model, codes) / len(codes), **states}
+
+    def evaluate(self, cohort: Cohort, run: Run, progress: Progress = silent) -> dict[str, Any]:
+        """Score each subject; without classes by the log-likelihood of its codes in nats a volume."""
+        if self.is_supervised:
+            return super().evaluate(cohort, run, progress)
+        rows = {s.name: {"log_likelihood": float(self.predict(s, run)["log_likelihood"])} for s in cohort}  # type: ignore[index]
+        values = np.array([row["log_likelihood"] for row in rows.values()])
+        return {"subjects": rows, "summary": {"log_likelihood": list(mean_interval(values))}, "unit": "nats a volume"}
+
+    def cannot_show(self, run: Run) -> frozenset[str]:
+        """Without classes there is no diagnosis."""
+        return super().cannot_show(run) | (frozenset() if self.is_supervised else {"diagnosis"})
 
     def learn(self, data: Regional, target: np.ndarray, training: Training, part: str) -> Learnt:
         """Learn the coder from all subjects of the part, then a hidden Markov model from each class."""
@@ -248,14 +299,15 @@ class Suk2016(RegionalLearning):
         stack.load_state_dict(run.load_weights())
         kept, linear = run.load_arrays("whitening"), run.load_arrays("linear_code")
         models = [
-            HiddenMarkov.from_arrays(run.load_arrays(f"{n}_states_{c}")) for n in ("deep", "linear") for c in CLASSES
+            tuple(HiddenMarkov.from_arrays(run.load_arrays(n)) for n in sorted(run.list_arrays()) if n.startswith(name))
+            for name in ("deep_states_", "linear_states_")
         ]
         scale = run.load_arrays("scale")
         return Learnt(
             RegionScale(scale["mean"], scale["sd"]), stack.eval().requires_grad_(False),
             Whitening(kept["mean"], kept["matrix"], float(kept["share"])),
-            (models[0], models[1]), linear["components"],
-            Whitening(linear["mean"], linear["matrix"], float(linear["share"])), (models[2], models[3]),
+            models[0], linear["components"],
+            Whitening(linear["mean"], linear["matrix"], float(linear["share"])), models[1],
         )  # fmt: skip
 
     def regional_networks(self, run: Run) -> RegionalNetworks:
@@ -342,11 +394,9 @@ class Suk2016(RegionalLearning):
         training.stage(f"{part} fine-tune", task_tuning, batches, n_epochs=self.n_epochs)
         return stack.eval().requires_grad_(False)
 
-    def _models(
-        self, codes: list[np.ndarray], target: np.ndarray, training: Training
-    ) -> tuple[HiddenMarkov, HiddenMarkov]:
+    def _models(self, codes: list[np.ndarray], target: np.ndarray, training: Training) -> tuple[HiddenMarkov, ...]:
         found = []
-        for c in CLASSES:
+        for c in np.unique(target).tolist():
             training.check_stop()
             own = [one for one, t in zip(codes, target, strict=True) if t == c]
             k = self.n_states
@@ -354,7 +404,7 @@ class Suk2016(RegionalLearning):
                 n_folds = min(N_ORDER_FOLDS, len(own))
                 k = choose_order(own, range(2, self.max_states + 1), n_folds=n_folds, seed=self.seed).chosen
             found.append(fit_hidden_markov(own, k, n_restarts=self.n_restarts, seed=self.seed))
-        return found[0], found[1]
+        return tuple(found)
 
 
 def _ratio(models: tuple[HiddenMarkov, ...], codes: np.ndarray) -> float:
@@ -371,6 +421,6 @@ def _arrays(learnt: Learnt) -> dict[str, dict[str, Any]]:
         "linear_code": of(learnt.linear_whitening) | {"components": learnt.linear},
     }
     for name, models in (("deep", learnt.models), ("linear", learnt.linear_models)):
-        for c, model in zip(CLASSES, models, strict=True):
+        for c, model in enumerate(models):
             found[f"{name}_states_{c}"] = model.to_arrays()
     return found
