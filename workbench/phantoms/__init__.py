@@ -8,6 +8,7 @@ Files in reading order:
     brain         a cohort of brains: deformed, changed in appearance, written with truth in both directions
     digits        the handwritten digits that scikit-learn installs, as pictures
     modalities    regional MRI and PET of patients and controls, as feature tables of known dependence
+    two_level     subjects whose class two factors make together, and neither alone
     bold_plan     the settings of a BOLD phantom, checked
     bold_regions  real MNI coordinates with network names, eight of them to be planted
     bold_sources  time courses of events, binary, Laplace and Gaussian; the double-gamma response
