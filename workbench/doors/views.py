@@ -38,6 +38,9 @@ SHOWS = {
     "states": "hidden states",
     "diagnosis": "a diagnosis",
     "control_traces": "a sparsity controller",
+    "comparison": "other methods to compare with",
+    "depth_scores": "scores by depth",
+    "embedding": "an embedding",
 }
 """What a system can show, by the method that makes it."""
 

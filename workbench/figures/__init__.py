@@ -45,5 +45,6 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     decision      decision regions and energies over two inputs
     saliency      where a classifier looks
     scores        cases and means of several runs
+    depth         F-scores by depth; subjects in the plane at each depth
     export        a figure as an offline page or as a PNG
 """

@@ -86,7 +86,7 @@ def functional_networks(
                 _unit(fig, own[row - 1], regions, places, (n_regions, column == 1), theme)
     _headings(fig, (len(pure), len(mixed)), pure_from, theme)
     network_legend(fig, regions.groups, theme)
-    fig.update_layout(margin={"t": 58, "b": 44, "l": 8, "r": 8}, legend={"y": -0.01})
+    fig.update_layout(margin={"t": 58, "b": 44, "l": 60, "r": 8}, legend={"y": -0.01})
     names = ", ".join(u.network for u in pure) or "none"
     alt = f"Functional networks of {len(pure)} pure units ({names}) and {len(mixed)} mixed units on glass brains."
     return finish(fig, theme, alt=alt, height=ROW_PX * n_rows + 110)
@@ -183,8 +183,9 @@ def _spread(wanted: np.ndarray, low: float, high: float) -> np.ndarray:
     return at
 
 
-def _short(name: str, most: int = 15) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+def _short(name: str, most: int = 14) -> str:
+    """Leave out the middle of a long name: its end (side, number) tells regions of one network apart."""
+    return name if len(name) <= most else f"{name[: most - 6]}…{name[-5:].lstrip()}"
 
 
 def _headings(fig: go.Figure, counts: tuple[int, int], pure_from: float, theme: Theme) -> None:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.figures import depth, recovery, scores, sparsity, state_patterns
 from workbench.figures import diagnosis as diagnoses
-from workbench.figures import sparsity, state_patterns
 from workbench.figures import states as state_figures
 from workbench.figures.connectivity_matrix import connectivity_matrix
 from workbench.figures.edges import Regions
 from workbench.figures.functional_networks import FunctionalUnit, functional_networks
+from workbench.figures.strips import weight_strips
 from workbench.figures.theme import Theme
+from workbench.metrics.intervals import mean_interval
 from workbench.metrics.permutation import permutation_test
 from workbench.metrics.recovery import dice_networks
 from workbench.metrics.roc import roc_band
@@ -21,6 +23,7 @@ from workbench.runs.run import Run
 from workbench.systems.regional_views import RegionalNetworks
 
 N_REGIONS = 12
+N_COMPARED, MOST_RIVALS = 4, 3
 N_SHUFFLES = 2000
 
 
@@ -114,3 +117,61 @@ def control(system: Any, run: Run, theme: Theme) -> Any:
         for t in traces
     )
     return sparsity.sparsity_traces(table, measure=traces[0].measure, theme=theme)
+
+
+def comparison(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw the machine's best reproduced units beside their partners among other methods' components."""
+    found, regions = system.comparison(run), regions_of(system.regional_networks(run))
+    own, *others = found.methods
+    units = np.argsort(-found.reproducibility[own], kind="stable")[:N_COMPARED]
+    maps = {own: found.maps[own][units]}
+    r: dict[str, np.ndarray] = {}
+    for method in others[:MOST_RIVALS]:
+        place, correlation = found.partners(method)
+        turned = np.sign(correlation)[:, None] * found.maps[method][place]
+        maps[method] = np.where(place[:, None] < 0, np.nan, turned)[units]
+        r[method] = np.abs(correlation)[units]
+    names = [f"unit {u + 1}" for u in units]
+    alt = f"{len(units)} units of {own} beside their partners by {', '.join(maps)}."
+    if not regions.placed.any():
+        rows = np.concatenate([np.nan_to_num(m) for m in maps.values()])
+        fig = weight_strips(rows, list(regions.names), theme=theme)
+        fig.update_yaxes(title="", ticktext=[f"{m} · {n}" for m in maps for n in names])
+    else:
+        fig = recovery.matched_networks(maps, r, regions, names=names, theme=theme)
+    fig.layout.meta = fig.layout.meta | {"alt": alt}
+    return fig
+
+
+def reproducibility(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw how well each method's maps of one half of the subjects come back in the other half."""
+    found = system.comparison(run)
+    cases = pd.DataFrame(
+        {"run": method, "subject": f"map {i + 1}", "score": "split-half |r|", "value": v}
+        for method in found.methods
+        for i, v in enumerate(found.reproducibility[method])
+    )
+    fig = scores.compare_scores(cases, theme=theme)
+    fig.layout.meta = fig.layout.meta | {
+        "alt": "Reproducibility of each map over two halves of the subjects, by method."
+    }
+    return fig
+
+
+def depth_scores(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw F-scores by depth and classifier."""
+    found = system.depth_scores(run)
+    intervals = np.array([[list(mean_interval(found.f[:, c, d])) for d in range(len(found.depths))]
+                          for c in range(len(found.classifiers))])  # fmt: skip
+    return depth.scores_by_depth(
+        found.f, intervals, found.depths, found.classifiers, permuted=found.permuted, theme=theme
+    )
+
+
+def embedding(system: Any, run: Run, theme: Theme) -> Any:
+    """Draw the subjects in the plane at every depth."""
+    found = system.embedding(run)
+    return depth.embeddings(
+        found.places, found.target, found.classes, found.depths, trustworthiness=found.trustworthiness,
+        held_out=found.held_out, subjects=found.subjects, theme=theme,
+    )  # fmt: skip

@@ -105,5 +105,9 @@ FIGURES: dict[str, tuple[str, Callable[[Any, Run, Theme], Any]]] = {
     "ratios": ("diagnosis", regional_figures.ratios),
     "roc": ("diagnosis", regional_figures.roc),
     "sparsity": ("control_traces", regional_figures.control),
+    "comparison": ("comparison", regional_figures.comparison),
+    "reproducibility": ("comparison", regional_figures.reproducibility),
+    "depth": ("depth_scores", regional_figures.depth_scores),
+    "embedding": ("embedding", regional_figures.embedding),
 }
 """Name → the method it needs, and how it is drawn."""
