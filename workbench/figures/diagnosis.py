@@ -60,6 +60,7 @@ def likelihood_ratios(
     positive: str,
     subjects: Sequence[str] = (),
     unit: str = "nats",
+    quantity: str = "log-likelihood ratio",
     theme: Theme = "light",
 ) -> go.Figure:
     """Draw log p(x | positive class) − log p(x | other class) of every subject; the line at 0 is the decision.
@@ -70,6 +71,7 @@ def likelihood_ratios(
         positive: the class whose likelihood comes first.
         subjects: (N,) names; empty counts from 1.
         unit: of the ratios, such as ``"nats"`` or ``"nats a frame"``.
+        quantity: what they are, where it is another score with its decision at 0.
         theme: the page it is shown on.
     """
     if len(ratios) != len(classes):
@@ -96,11 +98,11 @@ def likelihood_ratios(
     other = next((n for n in names if n != positive), "the other class")
     for text, x, side in ((f"← speaks for {other}", 0.0, "left"), (f"speaks for {positive} →", 1.0, "right")):
         fig.add_annotation(note(text, theme, x=x, y=1, xanchor=side, yanchor="bottom", yshift=4))
-    fig.update_xaxes(title=f"log-likelihood ratio, {unit}", range=[-span, span])
+    fig.update_xaxes(title=f"{quantity}, {unit}" if unit else quantity, range=[-span, span])
     fig.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5], showgrid=False,
                      ticks="")  # fmt: skip
     fig.update_layout(legend={"orientation": "h", "y": -0.28, "yanchor": "top", "x": 0}, margin={"t": 40, "b": 84})
-    alt = f"Log-likelihood ratios of {len(ratios)} subjects, a row a class, the decision at 0."
+    alt = f"{quantity[:1].upper()}{quantity[1:]} of {len(ratios)} subjects, a row a class, the decision at 0."
     return finish(fig, theme, alt=alt, height=170 + 90 * len(names))
 
 

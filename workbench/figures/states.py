@@ -39,7 +39,7 @@ def state_color(state: int) -> str:
 
 def state_raster(
     paths: Sequence[np.ndarray],
-    tr_s: float,
+    tr_s: float | None,
     *,
     subjects: Sequence[str] = (),
     classes: Sequence[str] = (),
@@ -50,7 +50,7 @@ def state_raster(
 
     Args:
         paths: one (T,) array of states 0 … K − 1 a subject; a negative number is a time point left out.
-        tr_s: time from volume to volume in seconds.
+        tr_s: time from volume to volume in seconds; None counts volumes.
         subjects: names; empty counts from 1.
         classes: the class of every subject; rows are sorted by it and parted by a gap.
         n_states: K; None for the largest state seen.
@@ -58,6 +58,7 @@ def state_raster(
     """
     if not len(paths):
         raise ValueError("there is no sequence of states to draw")
+    unit, tr_s = ("volumes", 1.0) if tr_s is None else ("s", tr_s)
     k = n_states or int(max(p.max(initial=0) for p in paths)) + 1
     named = list(subjects) or [str(i + 1) for i in range(len(paths))]
     order, labels = _rows(len(paths), classes)
@@ -67,13 +68,13 @@ def state_raster(
     text = [[name] * longest for name in names] if z.size <= MOST_TOLD else None
     fig = go.Figure(go.Heatmap(
         z=z, x0=tr_s / 2, dx=tr_s, zmin=-0.5, zmax=k - 0.5, colorscale=steps, showscale=False, ygap=1, customdata=z + 1,
-        text=text, hovertemplate=("%{text} at " if text else "") + "%{x:.1f} s: state %{customdata:.0f}<extra></extra>",
-        hoverongaps=False,
+        text=text, hoverongaps=False, hovertemplate=("%{text} at " if text else "")
+        + f"%{{x:.1f}} {unit}: state %{{customdata:.0f}}<extra></extra>",
     ))  # fmt: skip
     for s in range(k):
         fig.add_scatter(x=[None], y=[None], mode="markers", name=f"state {s + 1}",
                         marker={"symbol": "square", "size": 11, "color": state_color(s)})  # fmt: skip
-    fig.update_xaxes(title="time, s", showgrid=False, range=[0, longest * tr_s])
+    fig.update_xaxes(title=f"time, {unit}", showgrid=False, range=[0, longest * tr_s])
     every = max(1, -(-len(order) * 15 // max(ROW_PX * len(order), 200)))
     at = [i for i, name in enumerate(names) if name][::every]
     fig.update_yaxes(range=[len(order) - 0.5, -0.5], tickvals=at, ticktext=[names[i] for i in at], showgrid=False,
@@ -81,7 +82,7 @@ def state_raster(
     for row, name in labels:
         fig.add_annotation(note(f"<b>{name}</b>", theme, y=row, yref="y", yanchor="middle", font={"color": INK[theme]}))
     fig.update_layout(legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0}, margin={"t": 44})
-    alt = f"States of {len(paths)} subjects over {longest * tr_s:.0f} s in {k} colours."
+    alt = f"States of {len(paths)} subjects over {longest * tr_s:.0f} {unit} in {k} colours."
     return finish(fig, theme, alt=alt, height=int(np.clip(ROW_PX * len(order), 120, 900)) + 100)
 
 

@@ -1,9 +1,9 @@
 """A cohort of regional BOLD series, or of 4-D images, whose networks, edges or hidden states are known.
 
-In the folder: ``cohort.csv`` (targets patient and control, sites as groups), ``regions.csv`` (real coordinates and
-networks), ``truth.json`` (settings, names, and the best diagnosis there is), ``truth.npz`` (its arrays), and of each
-subject the series, its own ``truth.npz`` and, where heads move, ``confounds.tsv``. With images also ``mask.nii.gz``,
-``atlas.nii.gz`` and ``labels.json``.
+In the folder: ``cohort.csv`` (targets patient and control, several sites as groups), ``regions.csv`` (real coordinates
+and networks), ``truth.json`` (settings, names, and the best diagnosis there is), ``truth.npz`` (its arrays), and of
+each subject the series, its own ``truth.npz`` and, where heads move, ``confounds.tsv``. With images also
+``mask.nii.gz``, ``atlas.nii.gz`` and ``labels.json``.
 
 The phantom does not contain: anatomy beyond places, physiological noise, drifts, or slices taken at different times.
 """
@@ -141,7 +141,7 @@ def _write_subject(
         mask=None if space is None else folder / "mask.nii.gz",
         series=series,
         target=PATIENT if drawn.is_patient else CONTROL,
-        group=covariates["site"],
+        group=covariates["site"] if plan.n_sites > 1 else None,
         covariates=covariates,
         folder=folder,
     )

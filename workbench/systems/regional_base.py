@@ -20,7 +20,7 @@ from workbench.progress import Progress, silent
 from workbench.runs.run import Run, run_progress
 from workbench.runs.training import Training
 from workbench.systems.base import Prediction, System, setting
-from workbench.systems.regional_cv import Deal, class_of, deal, linear_scores, site_accuracy, summary
+from workbench.systems.regional_cv import P_NOTE, Deal, class_of, deal, linear_scores, site_accuracy, summary
 from workbench.systems.regional_views import Diagnosis, RegionalNetworks
 
 BASELINE = "linear machine on connectivity"
@@ -195,7 +195,7 @@ class RegionalLearning(System):
                  "p": table[f"{own}: p"][0]}  # fmt: skip
         return {
             "scores": named, "summary": table, "scored_on": f"cross-validation of {len(data)} subjects",
-            "notes": list(held_out.notes),
+            "notes": [*held_out.notes, P_NOTE],
         }  # fmt: skip
 
     @abstractmethod

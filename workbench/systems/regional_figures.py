@@ -62,7 +62,7 @@ def state_raster(system: Any, run: Run, theme: Theme) -> Any:
     """Draw every subject's path under the first class's model."""
     view = system.states(run)[0]
     return state_figures.state_raster(
-        view.paths, view.tr_s or 1.0, subjects=view.subjects, classes=view.classes, n_states=len(view.transitions),
+        view.paths, view.tr_s, subjects=view.subjects, classes=view.classes, n_states=len(view.transitions),
         theme=theme,
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def transitions(system: Any, run: Run, theme: Theme) -> Any:
     """Draw the transitions of the first class's model."""
     view = system.states(run)[0]
     stay = np.diag(view.transitions)
-    dwell = (view.tr_s or 1.0) / np.maximum(1 - stay, 1e-9)
+    dwell = None if view.tr_s is None else view.tr_s / np.maximum(1 - stay, 1e-9)
     frames = np.bincount(np.concatenate(view.paths), minlength=len(stay))
     return state_figures.transition_graph(
         view.transitions, occupancy=frames / frames.sum(), dwell_s=dwell, theme=theme
@@ -90,7 +90,7 @@ def ratios(system: Any, run: Run, theme: Theme) -> Any:
     values = next(iter(found.scores.values()))
     return diagnoses.likelihood_ratios(
         values, [found.classes[t] for t in found.target], positive=found.classes[1], subjects=found.subjects,
-        unit=found.of_what, theme=theme,
+        unit="", quantity=found.of_what, theme=theme,
     )  # fmt: skip
 
 
