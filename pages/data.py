@@ -8,6 +8,7 @@ from workbench.app.bring import bring_forms
 from workbench.app.cohort_view import cohort_view, delete_button
 from workbench.app.frame import heading, path
 from workbench.app.messages import guard, plain
+from workbench.app.regions_form import has_4d, regions_form
 from workbench.app.split_editor import split_editor
 
 heading("data", "Group", "Phantom", "Over-fitting")
@@ -27,13 +28,17 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         st.switch_page(path("train"))
     delete_button(cohort.name)
 
-holds, split, bring = st.tabs(["What it holds", "Split", "Bring images"], key="data-tab", on_change="rerun")
+names = ["What it holds", "Split", *(["Regions"] if has_4d(cohort) else []), "Bring images"]
+holds, split, *regions, bring = st.tabs(names, key="data-tab", on_change="rerun")
 if holds.open:
     with holds, guard("look at this cohort"):
         cohort_view(cohort)
 if split.open:
     with split, guard("make the split"):
         split_editor(cohort)
+if regions and regions[0].open:
+    with regions[0], guard("extract these regions"):
+        regions_form(cohort)
 if bring.open:
     with bring:
         bring_forms()

@@ -10,6 +10,7 @@ from workbench.app.jobs import run_card
 from workbench.app.launch_form import choose_preset, cohort_words, preview, review_launch, system_card
 from workbench.app.live_curves import live_curves
 from workbench.app.messages import guard
+from workbench.app.series_view import has_series, signals_view
 from workbench.errors import WorkbenchError
 
 heading("train", "Stacked auto-encoder", "Sparse auto-encoder", "Denoising", "Pretraining", "Fine-tuning", "Patch")
@@ -56,6 +57,9 @@ with launch:
 
 if settings is not None:
     st.subheader("What the network will see", anchor=False)
-    if st.toggle("Draw 16 examples of this cohort", key="train-preview"):
+    if not workflow.shows(name, "preview"):
+        if has_series(cohort) and st.toggle("Draw the signals of a subject", key="train-signals"):
+            signals_view(cohort)
+    elif st.toggle("Draw 16 examples of this cohort", key="train-preview"):
         with guard("draw examples"):
             preview(name, settings, cohort)

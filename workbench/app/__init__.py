@@ -4,6 +4,8 @@ messages      a user's mistake as a sentence; anything else as one sentence and 
 state         the current cohort, subject, run and voxel, kept in the URL; cached volumes
 payload       a volume and its overlays as bytes for the browser
 slice_viewer  three linked planes with a crosshair (and its .html, .css, .js)
+connectome_payload  a brain network as bytes for the browser
+connectome_view  matrix, brain and list of regions, linked by one selection (and its .js, .html, .css)
 network_payload  a drawing of a network as bytes for the browser
 network_view  units, links and maps that answer to the pointer (and its .html, .css, .js)
 volume_facts  what is to be known of an image, as rows of a table
@@ -15,8 +17,10 @@ jobs          cards that watch a run or an import
 rows          which examples are rows of tables, and what their columns are called
 live_curves   curves that grow while a run trains
 table_view    what a cohort of tables or of small pictures holds
+series_view   what the time series of a cohort are
 launch_form   from a system and a preset to a started run
 bring         ways to get a cohort: upload, folder, phantom
+regions_form  from 4-D images to time series of regions
 cohort_view   what a cohort holds: numbers, problems, figures
 split_editor  the split of a cohort, checked for leaks
 starter       from nothing to a run that can show a certain thing, by one click
@@ -29,6 +33,14 @@ likelihood_view  likelihoods, the gap in free energy, posteriors under noise
 unit_order    which hidden units to show, and in which order
 filter_views  units, stack and reconstructions of a trained network
 family_views  live networks, and a start for each family
+regional_reads  what runs on regional signals show, read once
+reference     networks and places of regions: the cohort's, or a table of the user
+networks_view  Figure 10, and one network linked
+state_numbers  paths of hidden states in numbers
+states_view   hidden states: paths, transitions, patterns
+diagnosis_words  what cross-validated scores show, as tables and sentences
+diagnosis_view  scores of subjects, the ROC, methods beside the baseline, sparsity
+regional_start  from nothing to functional networks, and the open tab
 search        the similarity of every voxel to a clicked point, cached
 run_table     the table of runs, and what can be done with one
 comparison    two to six runs side by side

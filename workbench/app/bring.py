@@ -13,8 +13,20 @@ from workbench.app.jobs import job_card
 from workbench.app.messages import guard, plain
 from workbench.app.state import cohort_names, prefer
 
-KINDS = {"brain": "Brains", "digits": "Digits", "paired": "MRI and PET tables"}
-MOST_SUBJECTS = {"brain": 100, "digits": 1797}
+KINDS = {
+    "brain": "Brains",
+    "digits": "Digits",
+    "paired": "MRI and PET tables",
+    "bold": "BOLD: networks",
+    "bold-edges": "BOLD: connections",
+    "bold-states": "BOLD: states",
+    "bold-null": "BOLD: no difference",
+    "bold-images": "BOLD: 4-D images",
+}
+MOST_SUBJECTS = {"brain": 100, "digits": 1797, "bold-images": 200} | dict.fromkeys(
+    ("bold", "bold-edges", "bold-states", "bold-null"), 5000
+)
+FEWEST_SUBJECTS = dict.fromkeys(("bold", "bold-edges", "bold-states", "bold-null", "bold-images"), 4)
 DIFFICULTIES: list[Literal["easy", "7T-like"]] = ["easy", "7T-like"]
 FORMATS = (
     "NIfTI, DICOM, NRRD, MetaImage, PNG, JPEG or TIFF, or one .npz of pictures and labels (MedMNIST, Keras); also a "
@@ -34,18 +46,25 @@ def bring_forms() -> None:
         _phantom()
 
 
-def watch_job() -> None:
-    """Follow the import that this session started; when it has ended well its cohort is the current one."""
+def watch_job() -> bool:
+    """Follow the import that this session started; when it has ended well its cohort is the current one.
+
+    Returns:
+        Whether it has ended well just now.
+    """
     job_id = st.session_state.get("import_job")
     if job_id is None:
-        return
+        return False
+    is_made = False
     with guard("follow the import"):
         state = job_card(job_id)
         name = st.session_state.get("import_name", "")
         if state == "finished" and name in cohort_names():
             prefer("cohort", name)
+            is_made = True
         if state != "running":
             st.session_state.pop("import_job")
+    return is_made
 
 
 def _upload() -> None:
@@ -55,9 +74,9 @@ def _upload() -> None:
         key="upload-files",
         help=f"{FORMATS} Up to 2 GB a file; they stay on this machine.",
     )
-    name = _name("upload", _suggest(files[0].name) if files else "")
+    name = new_name("upload", _suggest(files[0].name) if files else "")
     if st.button("Import the files", type="primary", icon=":material/upload:", disabled=not files, key="upload-go"):
-        _follow(workflow.start_upload(((f.name, f) for f in files), name).id, name)
+        follow(workflow.start_upload(((f.name, f) for f in files), name).id, name)
     st.caption(FORMATS)
 
 
@@ -65,7 +84,7 @@ def _folder() -> None:
     source = st.text_input(
         "Folder or file on the machine that runs this app", key="folder-source", placeholder="/data/my-study"
     )
-    name = _name("folder", _suggest(source))
+    name = new_name("folder", _suggest(source))
     link = st.toggle(
         "Link instead of copy",
         key="folder-link",
@@ -78,7 +97,7 @@ def _folder() -> None:
         disabled=not source.strip(),
         key="folder-go",
     ):
-        _follow(workflow.start_import(source.strip(), name, link=link).id, name)
+        follow(workflow.start_import(source.strip(), name, link=link).id, name)
     st.caption(
         "BIDS, MSD and nnU-Net (dataset.json), DICOM series, a table with one row a subject, or any folder of images: "
         "the layout is found by looking."
@@ -87,7 +106,7 @@ def _folder() -> None:
 
 def _phantom() -> None:
     kinds = workflow.PHANTOM_KINDS
-    kind = st.segmented_control(
+    kind = st.pills(
         "What", list(kinds), default="brain", required=True, key="phantom-kind", format_func=lambda k: KINDS.get(k, k)
     )
     kind = str(kind or "brain")
@@ -96,7 +115,12 @@ def _phantom() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         usual = workflow.PHANTOM_SIZES[kind]
         n_subjects = st.number_input(
-            "Subjects", 1, MOST_SUBJECTS.get(kind, 10_000), usual, key=f"phantom-n-{kind}", width=130
+            "Subjects",
+            FEWEST_SUBJECTS.get(kind, 1),
+            MOST_SUBJECTS.get(kind, 10_000),
+            usual,
+            key=f"phantom-n-{kind}",
+            width=130,
         )
         if kind == "brain":
             spacing = st.segmented_control(
@@ -110,18 +134,19 @@ def _phantom() -> None:
         seed = st.number_input(
             "Seed", 0, 2**31 - 1, 0, key="phantom-seed", width=140, help="The same seed gives the same bytes."
         )
-    name = _name("phantom", f"{kind}-phantom")
+    name = new_name("phantom", f"{kind}-phantom")
     if st.button("Make it", type="primary", icon=":material/auto_awesome:", key="phantom-go"):
         job = workflow.start_phantom(name, kind=kind, n_subjects=int(n_subjects), seed=int(seed), **more)
-        _follow(job.id, name)
+        follow(job.id, name)
 
 
-def _follow(job_id: str, name: str) -> None:
+def follow(job_id: str, name: str) -> None:
+    """Watch a job that makes a cohort of this name."""
     st.session_state["import_job"], st.session_state["import_name"] = job_id, name
     st.rerun()
 
 
-def _name(kind: str, suggestion: str) -> str:
+def new_name(kind: str, suggestion: str) -> str:
     """Ask for the cohort's name; the suggestion is one that is still free."""
     taken, free, number = set(cohort_names()), suggestion, 2
     while free and free in taken:

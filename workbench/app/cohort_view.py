@@ -10,6 +10,7 @@ import streamlit as st
 from workbench import workflow
 from workbench.app.downloads import chart
 from workbench.app.messages import plain
+from workbench.app.series_view import has_series, series_view
 from workbench.app.state import theme
 from workbench.app.table_view import class_view, contact_sheet, is_of_pictures, table_view
 from workbench.figures import cohort as figures
@@ -26,14 +27,16 @@ def cohort_view(cohort: Any) -> None:
     class_view(cohort)
     if any(s.features for s in cohort):
         table_view(cohort)
-    if not cohort.modalities:
+    if not cohort.modalities and not has_series(cohort):
         return
     if not is_read(cohort):
-        n = sum(len(s.images) for s in cohort)
+        what = "images" if cohort.modalities else "series"
         st.markdown(
-            f"**The fingerprint** reads all {n:,} images once: sizes, intensities, duplicates, what is missing."
+            f"**The fingerprint** reads all {_n_files(cohort):,} {what} once: sizes, values, duplicates, what is "
+            "missing."
         )
-        if not st.button("Read every image", icon=":material/fingerprint:", key=f"read-{cohort.name}"):
+        if not st.button(f"Read {'every image' if cohort.modalities else 'all series'}", icon=":material/fingerprint:",
+                         key=f"read-{cohort.name}"):  # fmt: skip
             return
     _fingerprint_view(cohort)
 
@@ -41,15 +44,19 @@ def cohort_view(cohort: Any) -> None:
 def _fingerprint_view(cohort: Any) -> None:
     """Show the fingerprint of a cohort; the first look reads every image once."""
     found = fingerprint(cohort)
+    is_series = not found.images and bool(found.series)
     with st.grid(4, min_column_width=150):
         st.metric("Subjects", len(cohort), border=True)
-        st.metric("Images", len(found.images), border=True)
+        st.metric("Series" if is_series else "Images", len(found.series if is_series else found.images), border=True)
         st.metric("Groups", len({s.group or s.name for s in cohort}), border=True)
         st.metric("Problems", len(found.problems), border=True)
     for problem in found.problems[:12]:
         st.warning(plain(problem), icon=":material/build:")
     if len(found.problems) > 12:
         st.caption(f"and {len(found.problems) - 12} more, all in the table below.")
+    series_view(found)
+    if not found.images:
+        return
     table = _summary(found)
     st.dataframe(table, hide_index=True, alt="One row a modality: sizes, spacings, intensities")
     missing, intensities, labels, grids = st.tabs(
@@ -86,7 +93,7 @@ def fingerprint(cohort: Any) -> Any:
     key = (cohort.name, cohort.digest)
     kept = _kept()
     if key not in kept:
-        bar = st.progress(0.0, text="Reading every image once")
+        bar = st.progress(0.0, text="Reading everything once")
 
         def show(share: float, text: str) -> None:
             bar.progress(min(1.0, max(0.0, share)), plain(text))
@@ -101,7 +108,11 @@ def fingerprint(cohort: Any) -> Any:
 
 def is_read(cohort: Any) -> bool:
     """Say whether the fingerprint is at hand, or quick to make."""
-    return (cohort.name, cohort.digest) in _kept() or sum(len(s.images) for s in cohort) <= MANY_IMAGES
+    return (cohort.name, cohort.digest) in _kept() or _n_files(cohort) <= MANY_IMAGES
+
+
+def _n_files(cohort: Any) -> int:
+    return sum(len(s.images) + (s.series is not None) for s in cohort)
 
 
 def delete_button(name: str) -> None:

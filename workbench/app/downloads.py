@@ -26,13 +26,22 @@ def chart(
         files: further files by name, for example NIfTI maps; bytes, or what makes them when asked.
         more: passed to ``st.plotly_chart``.
     """
-    stem = re.sub(r"[^\w-]+", "-", name.lower())
+    stem = _stem(name)
     config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": stem}, "scrollZoom": False}
     meta = fig.layout.meta or {}
-    event = st.plotly_chart(fig, theme=None, key=f"chart-{stem}", config=config, alt=meta.get("alt", name), **more)
+    event = st.plotly_chart(fig, theme=None, key=chart_key(name), config=config, alt=meta.get("alt", name), **more)
     with st.container(horizontal=True, horizontal_alignment="right"):
         save(stem, fig=fig, table=table, files=files)
     return event
+
+
+def chart_key(name: str) -> str:
+    """Give the key of a chart, under which streamlit keeps what was selected in it."""
+    return f"chart-{_stem(name)}"
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w-]+", "-", name.lower())
 
 
 def save(

@@ -30,12 +30,18 @@ PAGES = {
         ":material/my_location:",
         "Click a point; see where each feature finds it in another brain.",
     ),
+    "networks": (
+        "Networks",
+        ":material/polyline:",
+        "Functional networks of the brain at rest, their states over time, and what they say of two classes.",
+    ),
     "runs": ("Runs", ":material/table_rows:", "All runs: compare, export, delete."),
 }
 GROUPS = {
     "": ["home"],
     "Images": ["data", "volume"],
     "Network": ["train", "families", "filters", "generate", "similarity"],
+    "Applications": ["networks"],
     "Results": ["runs"],
 }
 

@@ -71,6 +71,23 @@ TERMS: dict[str, tuple[str, str]] = {
         "The network knows its training subjects by heart and fails on others; held-out subjects show it.",
         "2.6",
     ),
+    "Functional connectivity": (
+        "How much the signals of two regions go together over time, most often Pearson's correlation.",
+        "3.5",
+    ),
+    "Functional network": (
+        "Regions whose signals rise and fall together; here the regions that a hidden unit looks at most.",
+        "3.5",
+    ),
+    "Hidden Markov model": (
+        "At each moment the brain is in one of a few hidden states; which one comes next depends on the present alone.",
+        "3.5",
+    ),
+    "Dwell time": ("How long a hidden state lasts once it is entered.", "3.5"),
+    "Permutation test": (
+        "Classes are shuffled among subjects many times: how often does chance alone do as well?",
+        "3.5",
+    ),
     "Phantom": ("A synthetic subject whose truth is known, made on this machine.", "1"),
     "Group": ("What a split must not tear apart, for example all images of one patient.", "2.6"),
 }

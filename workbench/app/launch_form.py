@@ -12,6 +12,7 @@ from workbench.app.downloads import chart
 from workbench.app.forms import differences
 from workbench.app.glossary import REVIEW
 from workbench.app.rows import as_rows
+from workbench.app.series_view import is_4d
 from workbench.app.state import theme
 from workbench.app.table_view import is_of_pictures
 from workbench.errors import WorkbenchError
@@ -94,6 +95,9 @@ def cohort_words(cohort: Any) -> str:
     tables = list(dict.fromkeys(name for subject in cohort for name in subject.features))
     parts = [", ".join(cohort.modalities)] if cohort.modalities else []
     parts += [f"feature tables {', '.join(tables)}"] if tables else []
+    series = [s.series for s in cohort if s.series is not None]
+    if series:
+        parts += ["4-D images" if any(is_4d(file) for file in series) else "regional time series"]
     classes = {s.target for s in cohort if s.target}
     targets = f"; {len(classes)} different targets" if classes else "; no targets"
     return f"{len(cohort):,} subjects with {' and '.join(parts) or 'no images'}{targets}"

@@ -128,6 +128,36 @@ STARTS = {
         "patches",
         "Brain patches, Boltzmann machine",
     ),
+    "regions-suk2016": Start(
+        "**Hidden states** (3.5, Figure 10): an auto-encoder and hidden Markov models of 40 synthetic subjects, whose "
+        "patients leave their states sooner.",
+        "Make states, and train",
+        "sample-states",
+        "bold-states",
+        "suk2016",
+        "quick",
+        "States at rest",
+    ),
+    "regions-kim2016": Start(
+        "**Connections** (3.5): a network on all pairs of regions whose weights are held sparse, of 60 synthetic "
+        "subjects who differ in some connections.",
+        "Make connections, and train",
+        "sample-connections",
+        "bold-edges",
+        "kim2016",
+        "quick",
+        "Sparse connections",
+    ),
+    "regions-plis2014": Start(
+        "**Networks** (3.5): a Boltzmann machine with sparse weights beside independent components, of 40 synthetic "
+        "subjects whose eight networks are known.",
+        "Make networks, and train",
+        "sample-networks",
+        "bold",
+        "plis2014",
+        "quick",
+        "Networks at rest",
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from workbench.metrics.permutation import permutation_test
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 N_SHUFFLES = 2000
 FEWEST_OF_A_CLASS = 4
+FEWEST_GROUPS = 10  # to draw groups with replacement: a handful gives intervals far too short
 P_NOTE = (
     "p shuffles the classes among the held-out scores as they are and comes out too small, since folds share subjects "
     "that they learn from; a run with the classes shuffled first is the stricter control."
@@ -177,14 +178,16 @@ def summary(
 ) -> dict[str, list[float]]:
     """Give each method's area under the ROC curve, accuracy and balanced accuracy with 95 % intervals, and p.
 
-    Intervals draw groups of subjects and are widened by :func:`shared_training`. The p value shuffles the classes among
-    the held-out scores as they are, and so is too small where folds share their training subjects.
+    Intervals draw groups of subjects, or single ones where there are fewer than ten groups, and are widened by
+    :func:`shared_training`. The p value shuffles the classes among the held-out scores as they are, and so is too small
+    where folds share their training subjects.
 
     Returns:
         ``"<method>: auc"`` and so on → [value, low, high]; ``"<method>: p"`` → [p].
     """
     found: dict[str, list[float]] = {}
-    target, groups, wider = held_out.target, held_out.groups, shared_training(held_out.n_folds)
+    target, wider = held_out.target, shared_training(held_out.n_folds)
+    groups = held_out.groups if len(set(held_out.groups)) >= FEWEST_GROUPS else held_out.subjects
     for name, values in scores.items():
         predicted = (values > zero(name)).astype(int)
         measures = {"auc": (auc, values), "accuracy": (accuracy, predicted),
