@@ -17,7 +17,6 @@ from workbench.app.messages import guard, plain
 from workbench.figures import diagnosis as figures
 from workbench.figures import sparsity
 
-FEW_GROUPS = 10
 """Below so many groups an interval that draws whole groups is too narrow to lean on."""
 REACHED = {"nonzero": 0.01, "hoyer": 0.03}
 """How near to its target a controlled layer has to end."""
@@ -67,38 +66,25 @@ def _methods(run_id: str, found: Any, summary: dict[str, list[float]]) -> None:
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            "In brackets: 95 % intervals that draw whole groups again where groups are held out, else subjects. "
-            "p: share of shuffles of the classes that do as well."
+            "In brackets: 95 % intervals. They draw subjects again (whole groups where ten or more are held out) and "
+            "are widened for the subjects that folds share in learning. p: share of shuffles of the classes among the "
+            "scores that do as well; it comes out too small for the same reason."
         )
         save(f"methods-{run_id}", table=words.numbers_table(summary))
-    n_groups = n_held_together(run_id)
-    own = _area(run_id, summary, methods[0], n_groups)
-    if n_groups < FEW_GROUPS:
-        st.caption(
-            f"Whole groups are held out, and there are {n_groups}: too few to draw again. The sentences here take "
-            "intervals that draw single subjects."
-        )
+    own = _area(run_id, summary, methods[0])
     said = words.verdict(plain(methods[0]), own, next(iter(summary.get(f"{methods[0]}: p", [])), None))
     if words.BASELINE in methods[1:]:
-        said += " " + words.beside_baseline(own, _area(run_id, summary, words.BASELINE, n_groups))
+        said += " " + words.beside_baseline(own, _area(run_id, summary, words.BASELINE))
     st.markdown(said)
     site = words.measured(summary, words.SITE, "balanced accuracy")
     if site is not None:
         st.markdown(words.told_of_site(site, len({s for s in found.site if s})))
 
 
-def n_held_together(run_id: str) -> int:
-    """Give how many groups the folds never divide; as many as there are subjects where each is its own."""
-    return len(set(workflow.open_run(run_id).load_arrays("deal")["groups"].tolist()))
-
-
-def _area(run_id: str, summary: dict[str, list[float]], method: str, n_groups: int) -> words.Measured:
-    """Give the area under a method's curve; with few groups the interval draws single subjects."""
+def _area(run_id: str, summary: dict[str, list[float]], method: str) -> words.Measured:
+    """Give the area under a method's curve with its interval."""
     found = words.measured(summary, method, "auc")
-    if found is not None and n_groups >= FEW_GROUPS:
-        return found
-    area = regional_reads.roc(run_id, method, within_site=False)[0].auc
-    return words.Measured(*area)
+    return found or words.Measured(*regional_reads.roc(run_id, method, within_site=False)[0].auc)
 
 
 def _dots(run_id: str, found: Any, method: str) -> None:

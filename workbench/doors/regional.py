@@ -145,19 +145,21 @@ def control_traces(run_id: RunId) -> list[ControlTrace]:
 def roc(run_id: RunId, method: str, *, within_site: bool = False) -> tuple[RocBand, PermutationTest]:
     """Give the cross-validated ROC curve of a method with its band, and the areas that shuffled classes give.
 
+    Band and interval draw subjects and are widened for those that folds share in learning.
+
     Args:
         run_id: of a run with a diagnosis.
         method: one of its scores.
         within_site: shuffle within sites alone, so that what differs between sites is not taken for diagnosis.
     """
     from workbench.metrics.permutation import permutation_test
-    from workbench.metrics.roc import roc_band
+    from workbench.systems.regional_cv import widened_roc
 
     found = diagnosis(run_id)
     if method not in found.scores:
         raise SettingsError(f"There is no method {method!r} in this run; known ones are {', '.join(found.scores)}.")
     values = found.scores[method]
-    band = roc_band(found.target, values, found.subjects)
+    band = widened_roc(found.target, values, found.subjects, len(set(found.fold.tolist())))
     strata = found.site if within_site and len(set(found.site)) > 1 else None
     return band, permutation_test(found.target, values, "auc", within=strata, n=N_SHUFFLES)
 

@@ -7,7 +7,7 @@ group. The same folds score a linear machine on the connectivity, without which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from workbench.imaging.cohort import Cohort
 from workbench.imaging.splits import group_of
 from workbench.imaging.subject import Subject
 from workbench.metrics.classification import accuracy, auc, balanced_accuracy, statistic_interval
+from workbench.metrics.intervals import Interval
 from workbench.metrics.permutation import permutation_test
+from workbench.metrics.roc import RocBand, roc_band
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 N_SHUFFLES = 2000
@@ -211,6 +213,16 @@ def shared_training(n_folds: int) -> float:
     factor is that of Nadeau and Bengio (Machine Learning 52:239–281, 2003) for k folds: sqrt(1 + k / (k - 1)).
     """
     return float(np.sqrt(1 + n_folds / (n_folds - 1)))
+
+
+def widened_roc(target: np.ndarray, scores: np.ndarray, subjects: Sequence[str], n_folds: int) -> RocBand:
+    """Give the ROC curve of held-out scores; its band and the area's interval are widened as in :func:`summary`."""
+    band, wider = roc_band(target, scores, subjects), shared_training(n_folds)
+    middle, (area, low_end, high_end) = band.true_positive_rate, band.auc
+    low = np.maximum(0, middle - wider * (middle - band.low))
+    high = np.minimum(1, middle + wider * (band.high - middle))
+    ends = max(0.0, area - wider * (area - low_end)), min(1.0, area + wider * (high_end - area))
+    return replace(band, low=low, high=high, auc=Interval(area, *ends))
 
 
 def site_accuracy(edges: np.ndarray, sites: Sequence[str], seed: int = 0) -> list[float] | None:

@@ -18,8 +18,8 @@ from workbench.figures.theme import Theme
 from workbench.metrics.intervals import mean_interval
 from workbench.metrics.permutation import permutation_test
 from workbench.metrics.recovery import dice_networks
-from workbench.metrics.roc import roc_band
 from workbench.runs.run import Run
+from workbench.systems.regional_cv import widened_roc
 from workbench.systems.regional_views import RegionalNetworks
 
 N_REGIONS = 12
@@ -98,7 +98,7 @@ def roc(system: Any, run: Run, theme: Theme) -> Any:
     """Draw the cross-validated ROC of the run's own method beside what shuffled classes give."""
     found = system.diagnosis(run)
     values = next(iter(found.scores.values()))
-    band = roc_band(found.target, values, found.subjects)
+    band = widened_roc(found.target, values, found.subjects, len(np.unique(found.fold)))
     test = permutation_test(found.target, values, "auc", n=N_SHUFFLES)
     return diagnoses.roc_with_chance(
         diagnoses.RocBand(
