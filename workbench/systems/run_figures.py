@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from workbench.errors import SettingsError
-from workbench.figures import convolution, curves, diagrams, filters, networks, patches
+from workbench.figures import convolution, curves, diagrams, filters, networks, patches, strips
 from workbench.figures.theme import Theme
 from workbench.runs.run import Run
 from workbench.systems import regional_figures
@@ -55,6 +55,8 @@ def _code(system: Any, run: Run, theme: Theme) -> Any:
 def _tiles(system: Any, run: Run, depth: int, theme: Theme) -> Any:
     bank = system.filter_bank(run, depth)
     order = [int(i) for i in (-bank.norms).argsort()[:N_TILES]]
+    if bank.weights.ndim == 4 and bank.weights.shape[1::2] == (1, 1):  # (n, 1, V, 1): rows of tables
+        return strips.weight_strips(bank.weights[:, 0, :, 0], units=order, theme=theme)
     return filters.filter_tiles(
         bank.weights, mean_activation=bank.mean_activation, dead=bank.dead, order=order, layout="middle", theme=theme
     )
