@@ -15,7 +15,7 @@ from workbench.errors import SettingsError
 from workbench.imaging.cohort import read_cohort
 from workbench.runs.job import read_job
 
-KINDS = [("digits", 30), ("paired", 6), *((kind, 4) for kind in cohorts.BOLD_PLANS)]
+KINDS = [("digits", 30), ("paired", 6), ("levels", 40), *((kind, 4) for kind in cohorts.BOLD_PLANS)]
 
 
 @pytest.mark.parametrize(("kind", "n"), KINDS)
@@ -27,7 +27,9 @@ def test_each_kind_makes_a_cohort_with_targets(kind: str, n: int, data_root: Pat
 
 def test_every_kind_has_a_sentence_and_a_usual_number() -> None:
     assert (
-        set(cohorts.PHANTOM_KINDS) == set(cohorts.PHANTOM_SIZES) == {"brain", "digits", "paired", *cohorts.BOLD_PLANS}
+        set(cohorts.PHANTOM_KINDS)
+        == set(cohorts.PHANTOM_SIZES)
+        == {"brain", "digits", "paired", "levels", *cohorts.BOLD_PLANS}
     )
     assert all(text.endswith(".") for text in cohorts.PHANTOM_KINDS.values())
 

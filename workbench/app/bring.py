@@ -17,6 +17,7 @@ KINDS = {
     "brain": "Brains",
     "digits": "Digits",
     "paired": "MRI and PET tables",
+    "levels": "Two-level tables",
     "bold": "BOLD: networks",
     "bold-edges": "BOLD: connections",
     "bold-states": "BOLD: states",

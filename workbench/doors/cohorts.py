@@ -28,6 +28,7 @@ PHANTOM_KINDS = {
     "brain": "Brains made from the MNI152 template: the deformation, the tissues and the contrasts are known.",
     "digits": "The 1,797 handwritten digits that scikit-learn installs: real pictures of 8 × 8 pixels in ten classes.",
     "paired": "Regional MRI and PET of patients and controls as tables: what one tells of the other is known.",
+    "levels": "Tables of grey matter whose class depends on two factors together, on neither alone: what depth is for.",
     "bold": "Regional BOLD signals at rest: eight overlapping networks are known, one of them weaker in patients.",
     "bold-edges": "Regional BOLD signals of patients and controls who differ in some connections, which are known.",
     "bold-states": "Regional BOLD signals from hidden states, which patients leave sooner: their paths are known.",
@@ -35,7 +36,7 @@ PHANTOM_KINDS = {
     "bold-images": "4-D BOLD images with an atlas of regions: what each region's signal should be is known.",
 }
 PHANTOM_SIZES = {
-    "brain": 8, "digits": 1797, "paired": 200, "bold": 40, "bold-edges": 60, "bold-states": 40, "bold-null": 40,
+    "brain": 8, "digits": 1797, "paired": 200, "levels": 400, "bold": 40, "bold-edges": 60, "bold-states": 40, "bold-null": 40,
     "bold-images": 6,
 }  # fmt: skip
 """Kind → how many subjects it has when nothing else is said."""
@@ -135,6 +136,10 @@ def make_phantom(
         from workbench.phantoms.modalities import make_paired
 
         return make_paired(new_cohort(out), n_subjects=number, seed=seed, progress=progress)
+    if kind == "levels":
+        from workbench.phantoms.two_level import make_two_level
+
+        return make_two_level(new_cohort(out), n_subjects=number, seed=seed)
     if kind in BOLD_PLANS:
         from workbench.phantoms.bold import make_bold
 

@@ -23,7 +23,7 @@ from workbench.systems.regional_cv import widened_roc
 from workbench.systems.regional_views import RegionalNetworks
 
 N_REGIONS = 12
-N_COMPARED, MOST_RIVALS = 4, 3
+N_COMPARED, MOST_RIVALS, N_STRIPS = 4, 3, 24
 N_SHUFFLES = 2000
 
 
@@ -46,8 +46,12 @@ def functional_units(found: RegionalNetworks, top: int = N_REGIONS) -> list[Func
 
 
 def figure_10(system: Any, run: Run, theme: Theme) -> Any:
-    """Draw pure networks left and mixed ones right."""
+    """Draw pure networks left and mixed ones right; the weights as strips where no region has a place."""
     found = system.regional_networks(run)
+    if not regions_of(found).placed.any():
+        order = np.argsort(-np.abs(found.weights).max(1), kind="stable")[:N_STRIPS]
+        fig = weight_strips(found.weights, list(found.regions), units=order.tolist(), theme=theme)
+        return fig.update_yaxes(title="", ticktext=[found.titles[i] for i in order])
     n = int(np.clip(min(N_REGIONS, len(found.regions)), 8, 14))
     return functional_networks(functional_units(found), regions_of(found), n_regions=n, theme=theme)
 
