@@ -7,13 +7,16 @@ STAMP  := $(VENV)/installed
 # torch comes first and by exact version: left to itself pip takes the newest build with several GB of CUDA packages.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
+# Tests run in as many processes as there are cores, at most four: each takes up to 2 GB.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))')
+
 .PHONY: app test lint bench clean
 
 app: $(STAMP)
 	$(BIN)/python -m streamlit run streamlit_app.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

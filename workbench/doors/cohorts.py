@@ -36,8 +36,8 @@ PHANTOM_KINDS = {
     "bold-images": "4-D BOLD images with an atlas of regions: what each region's signal should be is known.",
 }
 PHANTOM_SIZES = {
-    "brain": 8, "digits": 1797, "paired": 200, "levels": 400, "bold": 40, "bold-edges": 60, "bold-states": 40, "bold-null": 40,
-    "bold-images": 6,
+    "brain": 8, "digits": 1797, "paired": 200, "levels": 400, "bold": 40, "bold-edges": 60, "bold-states": 40,
+    "bold-null": 40, "bold-images": 6,
 }  # fmt: skip
 """Kind → how many subjects it has when nothing else is said."""
 BOLD_PLANS: dict[str, dict[str, object]] = {
