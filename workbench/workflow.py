@@ -62,6 +62,7 @@ from workbench.doors.regional import (
     regional_networks,
     roc,
     start_extraction,
+    state_intervals,
     states,
 )
 from workbench.doors.runs import (
@@ -202,6 +203,7 @@ __all__ = [
     "start_import",
     "start_phantom",
     "start_upload",
+    "state_intervals",
     "states",
     "stop",
     "stop_experiment",

@@ -121,3 +121,14 @@ def test_the_curve_and_its_null_are_of_the_held_out_scores(trained: Run) -> None
 def test_a_cohort_without_a_label_atlas_has_no_map(trained: Run) -> None:
     with pytest.raises(SettingsError, match="no label atlas"):
         workflow.network_map(trained.folder, 0)
+
+
+def test_intervals_of_states_are_of_the_subjects_of_the_models_class(trained: Run) -> None:
+    view = workflow.states(trained.folder)[1]
+    found = workflow.state_intervals(view)
+    own = [p for p, c in zip(view.paths, view.classes, strict=True) if c == "patient"]
+    k = len(view.transitions)
+    counts = sum(np.bincount(p[:-1] * k + p[1:], minlength=k * k).reshape(k, k) for p in own)
+    np.testing.assert_allclose(found["transitions"].estimate, counts / counts.sum(1, keepdims=True))
+    assert found["occupancy"].estimate.sum() == pytest.approx(1)
+    assert (found["visits"].low <= found["visits"].estimate).all()

@@ -55,6 +55,21 @@ def share_summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def transition_table(view: object, found: object) -> pd.DataFrame:
+    """Give a row a pair of states: the model's probability beside the share of steps on paths with its interval.
+
+    Args:
+        view: of the states.
+        found: transitions (K, K) of its paths with ``estimate``, ``low`` and ``high``.
+    """
+    k = len(view.transitions)  # type: ignore[attr-defined]
+    return pd.DataFrame({
+        "from state": np.repeat(np.arange(1, k + 1), k), "to state": np.tile(np.arange(1, k + 1), k),
+        "of the model": view.transitions.ravel(), "on paths": found.estimate.ravel(),  # type: ignore[attr-defined]
+        "low": found.low.ravel(), "high": found.high.ravel(),  # type: ignore[attr-defined]
+    })  # fmt: skip
+
+
 def path_table(view: object) -> pd.DataFrame:
     """Give a row a frame: subject, class, frame, time in s where it is known, state from 1."""
     rows = [

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from workbench import workflow
 from workbench.app import regional_reads, state, state_numbers
 from workbench.app.downloads import Bytes, chart, chart_key
 from workbench.app.messages import guard
@@ -101,6 +102,7 @@ def _draw(run_id: str, view: Any, known: Reference, chosen: int | None) -> None:
     with right:
         _visits(run_id, view)
     _pattern(run_id, view, known, chosen)
+    _intervals(view)
     _shares(run_id, view)
 
 
@@ -163,6 +165,25 @@ def _graph(run_id: str, view: Any, chosen: int | None) -> None:
     st.caption(
         f"{said[:1].upper()}{said[1:]}. Click a circle to highlight its state here, in the paths and in the pattern."
     )
+
+
+def _intervals(view: Any) -> None:
+    """Show how sure transitions and visits are over subjects."""
+    with st.expander("Transitions and visits with intervals"):
+        found = workflow.state_intervals(view)
+        table = state_numbers.transition_table(view, found["transitions"])
+        column = st.column_config.NumberColumn(format="%.3f")
+        st.dataframe(table, hide_index=True, alt="A row a pair of states: probability, share of steps, 95 % interval",
+                     column_config=dict.fromkeys(("of the model", "on paths", "low", "high"), column))  # fmt: skip
+        step, unit = (1.0, "volumes") if view.tr_s is None else (view.tr_s, "s")
+        visits = found["visits"]
+        ends = np.stack([visits.estimate, visits.low, visits.high], axis=1) * step
+        parts = [f"state {s + 1}: {mean:.3g} ({low:.3g} to {high:.3g})" for s, (mean, low, high) in enumerate(ends)]
+        st.caption(
+            f"Mean visit in {unit}, cut visits counted: {'; '.join(parts)}. Of the subjects of the model's own class; "
+            "95 % intervals draw whole subjects again and take the decoded paths as they are, so the model's own "
+            "probabilities need not lie in them."
+        )
 
 
 def _picker(name: str, places: dict[int, int]) -> Callable[[], None]:

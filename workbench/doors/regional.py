@@ -18,6 +18,7 @@ from workbench.runs import job
 if TYPE_CHECKING:
     import numpy as np
 
+    from workbench.classical.state_statistics import StateIntervals
     from workbench.imaging.atlases import Atlas
     from workbench.imaging.cohort import Cohort
     from workbench.metrics.permutation import PermutationTest
@@ -130,6 +131,25 @@ def network_overlap(run_id: RunId, top: int = 10, networks: tuple[str, ...] | No
 def states(run_id: RunId) -> list[StatesView]:
     """Give the hidden states of each class's model, with every subject's path."""
     return shown(run_id, "states")
+
+
+def state_intervals(view: StatesView) -> dict[str, StateIntervals]:
+    """Give occupancy (K,), visits in volumes (K,) and transitions (K, K) of paths, with 95 % intervals over subjects.
+
+    They are of the subjects of the model's own class, of all where it has none. The decoding is taken as it is, so the
+    intervals hold what differs among subjects and chance alone, and a model's own transitions need not lie in them.
+
+    Args:
+        view: one of :func:`states`.
+    """
+    from workbench.classical.state_statistics import dwell_intervals, occupancy_intervals, transition_intervals
+
+    own = [p for p, c in zip(view.paths, view.classes, strict=True) if view.model == f"model of {c}"] or view.paths
+    k = len(view.transitions)
+    return {
+        "occupancy": occupancy_intervals(own, k), "visits": dwell_intervals(own, k),
+        "transitions": transition_intervals(own, k),
+    }  # fmt: skip
 
 
 def diagnosis(run_id: RunId) -> Diagnosis:
