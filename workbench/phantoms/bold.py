@@ -124,7 +124,7 @@ def _write_subject(
     home = folder / f"subject-{index + 1:04d}"
     home.mkdir()
     np.savez_compressed(home / "truth.npz", allow_pickle=False, **drawn.truth)
-    covariates = {"site": f"site-{drawn.site + 1:02d}"}
+    covariates = {"site": f"site-{drawn.site + 1:02d}", "tr_s": f"{plan.tr_s:g}"}
     if drawn.motion is not None:
         _write_confounds(home / "confounds.tsv", drawn.motion)
         covariates["confounds"] = f"{home.name}/confounds.tsv"
