@@ -3,7 +3,7 @@
 import streamlit as st
 
 from workbench.app import regional_start, state
-from workbench.app.diagnosis_view import diagnosis_view, methods_view, sparsity_view
+from workbench.app.diagnosis_view import depth_view, diagnosis_view, methods_view, sparsity_view
 from workbench.app.frame import heading
 from workbench.app.jobs import alarm
 from workbench.app.messages import guard
@@ -14,7 +14,7 @@ heading(
     "networks", "Functional connectivity", "Functional network", "Hidden Markov model", "Dwell time",
     "Permutation test", "Over-fitting", "Group",
 )  # fmt: skip
-runs = state.runs_that_show("regional_networks")
+runs = state.runs_that_show("regional_networks", "depth_scores")
 if not runs:
     regional_start.starts(expanded=True)
     st.stop()
@@ -27,6 +27,7 @@ with guard("read this run"):
         "States": ("states", states_view),
         "Diagnosis": ("diagnosis", diagnosis_view),
         "Methods": ("comparison", methods_view),
+        "Depth": ("depth_scores", depth_view),
         "Sparsity": ("control_traces", sparsity_view),
     }
     shown = {name: view for name, (what, view) in views.items() if state.run_shows(run_id, what)}

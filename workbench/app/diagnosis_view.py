@@ -153,6 +153,20 @@ def reached(traces: list[Any]) -> str:
 
 def methods_view(run_id: str) -> None:
     """Show what each method of a run without diagnosis has reached, with intervals, and their maps side by side."""
+    _results(run_id, "In brackets: 95 % intervals. Methods are fitted to the same volumes, with as many components.")
+    for name in ("reproducibility", "comparison"):
+        chart(_figure(run_id, state.trained(run_id), name, state.theme()), f"{name}-{run_id}")
+
+
+def depth_view(run_id: str) -> None:
+    """Show what each depth of a network is worth to simple classifiers, and the subjects as each depth sees them."""
+    _results(run_id, "F-scores on subjects that neither the network nor the classifier had seen; 0.5 is chance.")
+    for name in ("depth", "embedding"):
+        chart(_figure(run_id, state.trained(run_id), name, state.theme()), f"{name}-{run_id}")
+    st.caption("In the plane only neighbours mean something; each layout begins at that of the depth below.")
+
+
+def _results(run_id: str, said: str) -> None:
     result = workflow.open_run(run_id).result() or {}
     table = words.wide_table(result.get("summary", {}))
     st.markdown(f"Scored on {plain(str(result.get('scored_on', 'held-out subjects')))}.")
@@ -160,10 +174,8 @@ def methods_view(run_id: str) -> None:
         st.caption(plain(str(note)))
     st.dataframe(table, hide_index=True, alt="A row a method, a column a measure with its 95 % interval")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("In brackets: 95 % intervals. Methods are fitted to the same volumes, with as many components.")
+        st.caption(said)
         save(f"methods-{run_id}", table=words.numbers_table(result.get("summary", {})))
-    for name in ("reproducibility", "comparison"):
-        chart(_figure(run_id, state.trained(run_id), name, state.theme()), f"{name}-{run_id}")
 
 
 def ends(traces: list[Any]) -> pd.DataFrame:

@@ -19,6 +19,8 @@ MARK = "ALARM: "
 N_LINES = 400
 RISE = 5.0
 """So many times its lowest value so far, and above the first: layers whose input hardly varies rise by 2.5."""
+LEAST_ERROR = 0.1
+"""Squared error of an example, below which a rise means nothing: inputs of a layer that hardly vary."""
 CHAIN_NATS = 10.0
 """Between the mean free energies of data and persistent chains; stages that go well end below 5."""
 NAT_GAP = 1.0
@@ -93,8 +95,8 @@ def _risen(epochs: pd.DataFrame) -> list[str]:
             continue
         lowest = np.minimum.accumulate(error.to_numpy())
         ratio = np.where(error > error.iloc[0], error / np.maximum(lowest, 1e-12), 0)
-        if ratio.max() > RISE:
-            at = int(ratio.argmax())
+        at = int(ratio.argmax())
+        if ratio[at] > RISE and error.iloc[at] > LEAST_ERROR:
             found.append(
                 f"The reconstruction error of stage {stage} rose from {lowest[at]:.3g} to {error.iloc[at]:.3g} at "
                 f"epoch {error.index[at]}: the training diverged. Lower the learning rate."
