@@ -55,6 +55,8 @@ def test_errors_that_rise_again_are_a_divergence_whatever_the_scale(tmp_path: Pa
     for scale in (1e-3, 1.0, 1e6):
         (said,) = alarms(finished(tmp_path, val_reconstruction=[scale * v for v in (10.0, 4.0, 90.0, 20.0)]))
         assert "diverged" in said and "at epoch 3" in said
+    tiny = [1e-4 * v for v in (10.0, 4.0, 90.0, 20.0)]  # a layer whose input hardly varies
+    assert alarms(finished(tmp_path, val_reconstruction=tiny)) == []
 
 
 @pytest.mark.parametrize(("loss", "word"), [(40.0, "below"), (-40.0, "above")])

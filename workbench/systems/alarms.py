@@ -19,7 +19,7 @@ MARK = "ALARM: "
 N_LINES = 400
 RISE = 5.0
 """So many times its lowest value so far, and above the first: layers whose input hardly varies rise by 2.5."""
-LEAST_ERROR = 0.1
+LEAST_ERROR = 0.05
 """Squared error of an example, below which a rise means nothing: inputs of a layer that hardly vary."""
 CHAIN_NATS = 10.0
 """Between the mean free energies of data and persistent chains; stages that go well end below 5."""
