@@ -64,7 +64,7 @@ from workbench.runs.run import Run, create_run
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
 from workbench.systems.cadx.plis2014 import Plis2014
-from workbench.systems.regional_base import z_scored
+from workbench.systems.regional_data import z_scored
 
 BEGIN = time.perf_counter()
 FULL = os.environ.get("WORKBENCH_FULL") == "1"

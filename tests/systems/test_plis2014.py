@@ -29,8 +29,8 @@ from workbench.systems.cadx.plis2014 import Plis2014
 from workbench.systems.cadx.plis2014_depth import Plis2014Depth
 from workbench.systems.component_methods import OWN, n_components
 from workbench.systems.depth_classifiers import CLASSIFIERS, layouts, macro_f, predictions
-from workbench.systems.regional_base import Regional, z_scored
 from workbench.systems.regional_cv import linear_machine
+from workbench.systems.regional_data import Regional, z_scored
 from workbench.systems.split_half import crossed, explained, frames, halves, reproducibility
 
 RNG = np.random.default_rng(0)

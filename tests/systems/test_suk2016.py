@@ -15,8 +15,10 @@ from workbench.imaging.cohort import Cohort
 from workbench.imaging.regional_series import read_regional_series, write_regional_series
 from workbench.metrics.recovery import match_states
 from workbench.runs.run import Run
-from workbench.systems.cadx.suk2016 import LINEAR, OWN, Suk2016, Whitening
-from workbench.systems.regional_base import BASELINE, RegionScale, z_scored
+from workbench.systems.cadx.suk2016 import LINEAR, OWN, Suk2016
+from workbench.systems.coded_states import Whitening
+from workbench.systems.regional_base import BASELINE
+from workbench.systems.regional_data import RegionScale, z_scored
 
 SMALL: dict[str, Any] = {"n_frames": 1000, "n_epochs": 6, "n_epochs_pretraining": 2, "n_restarts": 1}
 

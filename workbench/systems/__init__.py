@@ -32,6 +32,7 @@ cross_modal         one modality held fixed, the other sampled, beside the truth
 regional_views      what a run on regional signals shows of itself, as plain arrays
 component_views     units and the components of other methods beside each other, as plain arrays
 depth_views         scores by depth and the subjects in the plane, as plain arrays
+regional_data       signals of several subjects, scaled; the regions of a run
 regional_cv         cross-validation of two classes, with a linear machine beside it
 depth_classifiers   simple classifiers on a layer's features; t-SNE from depth to depth
 depth_base          studies of depth: maps inside a mask, folds, record
@@ -39,6 +40,7 @@ regional_base       systems on regional time series: data, folds, record, scores
 split_half          two halves of the subjects: what comes back, what one explains of the other
 component_methods   ICA, PCA and dictionaries on the same volumes and halves
 controlled_base     networks on connectivity whose weights' sparsity is steered
+coded_states        codes of signals and the hidden Markov models fitted to them
 regional_figures    Figure 10, states, diagnosis as figures
 run_figures         the figures of a run, by name
 features/           Section 3.1

@@ -13,7 +13,7 @@ from workbench.classical.decomposition import Components, Method, decompose
 from workbench.errors import CohortError, RunError
 from workbench.runs.run import Run
 from workbench.systems.component_views import Comparison, Penalties
-from workbench.systems.regional_base import Regional, regions_of
+from workbench.systems.regional_data import Regional, regions_of
 from workbench.systems.split_half import Halves, Rebuild, crossed, reproducibility
 
 OWN = "RBM"

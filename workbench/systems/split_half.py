@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.metrics.recovery import match
-from workbench.systems.regional_base import Regional
+from workbench.systems.regional_data import Regional
 
 Rebuild = Callable[[np.ndarray], np.ndarray]
 

@@ -44,7 +44,7 @@ from workbench.runs.run import Run
 from workbench.runs.training import Training
 from workbench.systems.base import Preset, Reported
 from workbench.systems.controlled_base import ControlledLearning, logits_of, parts
-from workbench.systems.regional_base import Regional, regions_of
+from workbench.systems.regional_data import Regional, regions_of
 from workbench.systems.regional_views import ControlTrace, RegionalNetworks
 
 OWN, LOGISTIC = "sparse network", "logistic machine with L1"

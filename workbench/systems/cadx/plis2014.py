@@ -64,7 +64,8 @@ from workbench.systems.component_methods import (
 )
 from workbench.systems.component_views import Comparison
 from workbench.systems.feature_scores import finite
-from workbench.systems.regional_base import Regional, RegionalLearning, regions_of
+from workbench.systems.regional_base import RegionalLearning
+from workbench.systems.regional_data import Regional, regions_of
 from workbench.systems.regional_views import RegionalNetworks
 from workbench.systems.split_half import Halves, Rebuild, crossed, explained, frames, halves, reproducibility
 from workbench.systems.views import FilterBank

@@ -29,7 +29,7 @@ whitened before the models are fitted, so that the embedding's scale, which diff
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
@@ -41,7 +41,6 @@ from torch import Tensor
 from workbench.classical.decomposition import decompose
 from workbench.classical.hmm import HiddenMarkov, decode, fit_hidden_markov, log_likelihood
 from workbench.classical.model_order import choose_order
-from workbench.errors import RunError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.metrics.intervals import mean_interval
@@ -55,7 +54,9 @@ from workbench.runs.run import Run
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
 from workbench.systems.base import Cost, Prediction, Preset, Reported, setting
-from workbench.systems.regional_base import Regional, RegionalLearning, RegionScale, regions_of
+from workbench.systems.coded_states import CodedStates, Whitening, likelihood_ratio
+from workbench.systems.regional_base import RegionalLearning
+from workbench.systems.regional_data import Regional, RegionScale, regions_of
 from workbench.systems.regional_views import RegionalNetworks, StatesView
 from workbench.tasks.autoencoding import FineTuning
 from workbench.tasks.boltzmann import ContrastiveDivergence, parts_at_once
@@ -64,71 +65,7 @@ OWN, LINEAR = "log-likelihood ratio", "log-likelihood ratio by PCA"
 EVERYBODY = "all subjects"
 GAUSSIAN_UPDATE = 0.1
 N_ORDER_FOLDS = 3
-SMALLEST_SHARE = 1e-10  # of the code's largest variance, below which nothing is left of a direction but rounding
 FEEBLE_SHARE = 1e-3  # below which a run says that its code has nearly collapsed
-
-
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    """Codes with mean 0 and the identity as covariance over the training subjects.
-
-    Attributes:
-        mean: (D,).
-        matrix: (D, D); white = (code - mean) @ matrix.
-        share: smallest over largest variance of the codes' principal directions.
-    """
-
-    mean: np.ndarray
-    matrix: np.ndarray
-    share: float
-
-    @classmethod
-    def learn(cls, codes: np.ndarray) -> Whitening:
-        """Learn from codes (N, D).
-
-        Raises:
-            RunError: the codes have collapsed onto fewer directions.
-        """
-        mean = codes.mean(0)
-        values, vectors = np.linalg.eigh(np.cov(codes - mean, rowvar=False).reshape(codes.shape[1], -1))
-        share = float(values[0] / values[-1]) if values[-1] > 0 else 0.0
-        if share < SMALLEST_SHARE:
-            raise RunError(
-                f"The code has collapsed: its least varying direction has {share:.1e} of the variance of the most "
-                "varying one. Lower the learning rates, train longer, or take another seed."
-            )
-        return cls(mean, vectors / np.sqrt(values), share)
-
-    def apply(self, codes: np.ndarray) -> np.ndarray:
-        """Whiten (N, D)."""
-        return (codes - self.mean) @ self.matrix
-
-    def undo(self, white: np.ndarray) -> np.ndarray:
-        """Give codes (N, D) back."""
-        return white @ np.linalg.inv(self.matrix) + self.mean
-
-
-@dataclass(frozen=True, eq=False)
-class Learnt:
-    """What is learnt from some subjects: the coder, the scale of its codes, and a model for each class."""
-
-    scale: RegionScale
-    stack: StackedAutoEncoder
-    whitening: Whitening
-    models: tuple[HiddenMarkov, ...]
-    linear: np.ndarray  # (R, D) of principal components
-    linear_whitening: Whitening
-    linear_models: tuple[HiddenMarkov, ...]
-
-    def codes(self, series: np.ndarray) -> np.ndarray:
-        """Give whitened codes (T, D) of signals (T, R)."""
-        with torch.no_grad():
-            code = self.stack.encode(torch.from_numpy(self.scale.apply(series)))
-        return self.whitening.apply(code.double().numpy())
-
-    def linear_codes(self, series: np.ndarray) -> np.ndarray:
-        """Give whitened scores (T, D) on the principal components of signals (T, R)."""
-        return self.linear_whitening.apply(self.scale.apply(series) @ self.linear)
 
 
 class Suk2016(RegionalLearning):
@@ -225,9 +162,7 @@ class Suk2016(RegionalLearning):
             learnt = self.learn(data, target, training, "all")
         else:
             scores, learnt = self.cross_validate(data, held_out, run, training)
-        run.save_weights("weights", {n: t.contiguous() for n, t in learnt.stack.state_dict().items()})
-        for name, value in _arrays(learnt).items():
-            run.save_arrays(name, **value)
+        learnt.save(run)
         run.save_arrays("frames", lengths=np.array([len(s) for s in data.series]),
                         codes=np.concatenate([learnt.codes(s) for s in data.series]).astype(np.float32))  # fmt: skip
         if learnt.whitening.share < FEEBLE_SHARE:
@@ -270,7 +205,7 @@ class Suk2016(RegionalLearning):
         """Without classes there is no diagnosis."""
         return super().cannot_show(run) | (frozenset() if self.is_supervised else {"diagnosis"})
 
-    def learn(self, data: Regional, target: np.ndarray, training: Training, part: str) -> Learnt:
+    def learn(self, data: Regional, target: np.ndarray, training: Training, part: str) -> CodedStates:
         """Learn the coder from all subjects of the part, then a hidden Markov model from each class."""
         scale = RegionScale.learn(data.series, self.scaling)
         frames = torch.from_numpy(scale.apply(self._frames(data)))
@@ -279,36 +214,20 @@ class Suk2016(RegionalLearning):
             whitening = Whitening.learn(stack.encode(frames).double().numpy())
         components = decompose(frames.numpy(), "pca", self.n_hidden[-1], self.seed).maps.T
         linear = Whitening.learn(frames.numpy() @ components)
-        learnt = Learnt(scale, stack, whitening, (), components, linear, ())
+        learnt = CodedStates(scale, stack, whitening, (), components, linear, ())
         codes = ([learnt.codes(one) for one in data.series], [learnt.linear_codes(one) for one in data.series])
         deep, flat = (self._models(found, target, training) for found in codes)
         return replace(learnt, models=deep, linear_models=flat)
 
-    def scores_of(self, learnt: Learnt, data: Regional) -> dict[str, np.ndarray]:
+    def scores_of(self, learnt: CodedStates, data: Regional) -> dict[str, np.ndarray]:
         """Give log p(second class's model) - log p(first class's) per volume, by the deep and by the linear code."""
-        deep = [_ratio(learnt.models, learnt.codes(one)) for one in data.series]
-        linear = [_ratio(learnt.linear_models, learnt.linear_codes(one)) for one in data.series]
+        deep = [likelihood_ratio(learnt.models, learnt.codes(one)) for one in data.series]
+        linear = [likelihood_ratio(learnt.linear_models, learnt.linear_codes(one)) for one in data.series]
         return {OWN: np.array(deep), LINEAR: np.array(linear)}
 
-    def learnt(self, run: Run) -> Learnt:
+    def learnt(self, run: Run) -> CodedStates:
         """Give what was learnt from all subjects."""
-        regions = regions_of(run)
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        stack = dbn_to_stack(self._belief_net(len(regions.regions)))
-        stack.load_state_dict(run.load_weights())
-        kept, linear = run.load_arrays("whitening"), run.load_arrays("linear_code")
-        models = [
-            tuple(HiddenMarkov.from_arrays(run.load_arrays(n)) for n in sorted(run.list_arrays()) if n.startswith(name))
-            for name in ("deep_states_", "linear_states_")
-        ]
-        scale = run.load_arrays("scale")
-        return Learnt(
-            RegionScale(scale["mean"], scale["sd"]), stack.eval().requires_grad_(False),
-            Whitening(kept["mean"], kept["matrix"], float(kept["share"])),
-            models[0], linear["components"],
-            Whitening(linear["mean"], linear["matrix"], float(linear["share"])), models[1],
-        )  # fmt: skip
+        return CodedStates.load(run, dbn_to_stack(self._belief_net(len(regions_of(run).regions))))
 
     def regional_networks(self, run: Run) -> RegionalNetworks:
         """Give the first layer's weights over regions, as Figure 10 draws them."""
@@ -327,13 +246,10 @@ class Suk2016(RegionalLearning):
         classes = [str(c) for c in kept["classes"]]
         views = []
         for c, model in zip(classes, learnt.models, strict=True):
-            with torch.no_grad():
-                means = torch.from_numpy(learnt.whitening.undo(model.means)).float()
-                patterns = learnt.stack.decode(means).numpy() * learnt.scale.sd + learnt.scale.mean
             views.append(StatesView(
                 f"model of {c}", tuple(map(str, kept["subjects"])), tuple(classes[t] for t in kept["target"]),
-                tuple(decode(model, one) for one in codes), regions.tr_s, model.transitions, patterns, model.means,
-                np.zeros(len(codes), bool),
+                tuple(decode(model, one) for one in codes), regions.tr_s, model.transitions, learnt.patterns(model),
+                model.means, np.zeros(len(codes), bool),
             ))  # fmt: skip
         return views
 
@@ -405,22 +321,3 @@ class Suk2016(RegionalLearning):
                 k = choose_order(own, range(2, self.max_states + 1), n_folds=n_folds, seed=self.seed).chosen
             found.append(fit_hidden_markov(own, k, n_restarts=self.n_restarts, seed=self.seed))
         return tuple(found)
-
-
-def _ratio(models: tuple[HiddenMarkov, ...], codes: np.ndarray) -> float:
-    return (log_likelihood(models[1], codes) - log_likelihood(models[0], codes)) / len(codes)
-
-
-def _arrays(learnt: Learnt) -> dict[str, dict[str, Any]]:
-    def of(whitening: Whitening) -> dict[str, Any]:
-        return {"mean": whitening.mean, "matrix": whitening.matrix, "share": np.array(whitening.share)}
-
-    found = {
-        "scale": {"mean": learnt.scale.mean, "sd": learnt.scale.sd},
-        "whitening": of(learnt.whitening),
-        "linear_code": of(learnt.linear_whitening) | {"components": learnt.linear},
-    }
-    for name, models in (("deep", learnt.models), ("linear", learnt.linear_models)):
-        for c, model in enumerate(models):
-            found[f"{name}_states_{c}"] = model.to_arrays()
-    return found
