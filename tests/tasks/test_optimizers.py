@@ -8,8 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from workbench.errors import SettingsError
 from workbench.models.mlp import MLP
-from workbench.tasks.optimizers import Nesterov, clip_incoming, make_optimizer, momentum_schedule, parameter_groups
+from workbench.tasks.optimizers import (
+    OPTIMIZERS,
+    Nesterov,
+    clip_incoming,
+    make_optimizer,
+    momentum_schedule,
+    parameter_groups,
+)
 
 TABLE = {0: 0.5, 250: 0.75, 500: 1 - 1 / 6, 1000: 0.9, 5000: 1 - 1 / 42, 25_000: 0.99}
 
@@ -121,7 +129,7 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step(closure)
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "nesterov"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_layers_keep_their_own_rates_and_frozen_ones_every_bit(name: str) -> None:
     def moved(rates: dict[str, float]) -> dict[str, Tensor]:
         network = MLP((3,), (5, 4), 2, activation="tanh", seed=1)
@@ -184,6 +192,33 @@ def test_max_norm_shortens_the_weights_into_hidden_units_alone(make: Callable[[]
     assert torch.allclose(network.hidden[0].weight.norm(dim=1), torch.full((20,), 2.0), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["rmsprop", "adadelta"])
+def test_scaled_gradients_are_their_recursions_by_hand(name: str) -> None:
+    theta = nn.Parameter(torch.tensor([2.0, -1.5], dtype=torch.double))
+    optimizer = make_optimizer(name, [{"params": [theta], "lr": 0.1, "weight_decay": 0.0}], momentum=0.9)
+    squares, moves, wanted = torch.zeros(2).double(), torch.zeros(2).double(), theta.detach().clone()
+    for _ in range(20):
+        optimizer.zero_grad()
+        bowl(theta).backward()
+        g = theta.grad
+        assert g is not None
+        if name == "rmsprop":
+            squares = 0.9 * squares + 0.1 * g**2
+            wanted = wanted - 0.1 * g / (squares.sqrt() + 1e-8)
+        else:
+            squares = 0.95 * squares + 0.05 * g**2
+            move = g * ((moves + 1e-6) / (squares + 1e-6)).sqrt()
+            moves = 0.95 * moves + 0.05 * move**2
+            wanted = wanted - 0.1 * move
+        optimizer.step()
+        assert torch.allclose(theta, wanted, rtol=1e-10)
+
+
+def test_nothing_to_train_is_a_sentence() -> None:
+    with pytest.raises(SettingsError, match="Every layer is frozen"):
+        make_optimizer("rmsprop", [])
+
+
 def test_unknown_optimizers_are_named() -> None:
-    with pytest.raises(LookupError, match="'lion'; known are adam, sgd, nesterov"):
+    with pytest.raises(LookupError, match="'lion'; known are adam, sgd, nesterov, rmsprop, adadelta"):
         make_optimizer("lion", parameter_groups(MLP((3,), (), 2), 0.1))

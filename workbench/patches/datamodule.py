@@ -15,7 +15,7 @@ import torch
 
 from workbench.errors import SettingsError
 from workbench.patches.augmentation import Augmentation
-from workbench.patches.loader import Batch, FixedLoader, PatchLoader
+from workbench.patches.loader import Batch, FixedLoader, PatchLoader, position_of
 from workbench.patches.store import PatchStore, SamplerName, View
 
 VALIDATION_SHARE = 0.2
@@ -118,9 +118,7 @@ class PatchDataModule(lightning.LightningDataModule):
         return batch
 
     def _position(self) -> tuple[int, int]:
-        """Ask the trainer; its batch_idx is that of the last batch begun in this epoch, -1 before the first."""
-        assert self.trainer is not None
-        return self.trainer.current_epoch, self.trainer.fit_loop.batch_idx + 1
+        return position_of(self.trainer)
 
     def _rank(self) -> list[int]:
         """Nothing in the first process, so that one GPU and no GPU see the same batches."""

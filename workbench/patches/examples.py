@@ -17,7 +17,7 @@ from torch import Tensor
 
 from workbench.errors import SettingsError
 from workbench.patches.augmentation import Augmentation
-from workbench.patches.loader import Batch, FixedLoader, PatchLoader
+from workbench.patches.loader import Batch, FixedLoader, PatchLoader, position_of
 
 NO_CLASS = -1  # the target of an example whose class is not known; of a number it is NaN
 
@@ -198,9 +198,7 @@ class ExampleDataModule(lightning.LightningDataModule):
         return self.trainer.world_size if self.trainer is not None else 1
 
     def _position(self) -> tuple[int, int]:
-        """Ask the trainer; its batch_idx is that of the last batch begun in this epoch, -1 before the first."""
-        assert self.trainer is not None
-        return self.trainer.current_epoch, self.trainer.fit_loop.batch_idx + 1
+        return position_of(self.trainer)
 
     def _rank(self) -> list[int]:
         """Nothing in the first process, so that one GPU and no GPU see the same batches."""

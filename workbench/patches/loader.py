@@ -17,6 +17,14 @@ from workbench.errors import RunError
 Batch = dict[str, Tensor]
 
 
+def position_of(trainer: Any) -> tuple[int, int]:
+    """Ask a Lightning trainer which epoch it is in and which batch comes next.
+
+    Its batch_idx is that of the last batch begun in this epoch, -1 before the first.
+    """
+    return trainer.current_epoch, trainer.fit_loop.batch_idx + 1
+
+
 class PatchLoader:
     """The training loader.
 

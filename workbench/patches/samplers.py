@@ -12,7 +12,8 @@ Reference 28), who take about 10,000 patches an image where something is to be s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -132,7 +133,7 @@ def among(
         which: (n,) subject of each center.
         rng: the only source of chance.
     """
-    return _unravel(flat[rng.integers(begins[which], begins[which + 1])], shapes[which])
+    return unravel(flat[rng.integers(begins[which], begins[which + 1])], shapes[which])
 
 
 def among_labels(
@@ -154,7 +155,86 @@ def among_labels(
         rng: the only source of chance.
     """
     label = rng.integers(firsts[which], firsts[which + 1])
-    return _unravel(flat[rng.integers(bounds[label], bounds[label + 1])], shapes[which])
+    return unravel(flat[rng.integers(bounds[label], bounds[label + 1])], shapes[which])
+
+
+def shares_of_labels(
+    values: np.ndarray, firsts: np.ndarray, shares: Mapping[int, float] | None
+) -> tuple[np.ndarray, list[int]]:
+    """Say how probable each label of each subject is, for :func:`among_shares`.
+
+    A label that a subject lacks leaves its share to the labels that it has, in proportion to theirs. A negative label
+    is never drawn, nor is one without a share.
+
+    Args:
+        values: (L,) label of each entry, subject after subject.
+        firsts: (S + 1,), where each subject begins in ``values``, and L.
+        shares: label to its probability up to a factor; None for all alike.
+
+    Returns:
+        (L,) cumulative probability within each subject, exactly 1 from the last label with a share, and the subjects
+        that have no label with a share.
+    """
+    given = values >= 0 if shares is None else np.array([max(0.0, shares.get(int(v), 0.0)) for v in values])
+    total = np.where(values >= 0, given, 0.0)
+    without = []
+    for i, (begin, end) in enumerate(pairwise(firsts)):
+        own = np.cumsum(total[begin:end])
+        if len(own) == 0 or own[-1] == 0:
+            without.append(i)
+        else:
+            total[begin:end] = own / own[-1]
+    return total, without
+
+
+def among_shares(
+    flat: np.ndarray,
+    bounds: np.ndarray,
+    total: np.ndarray,
+    firsts: np.ndarray,
+    shapes: np.ndarray,
+    which: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draw first a label of the subject by its share, then one of its voxels: (n, 3) int64.
+
+    Args:
+        flat: (k,) flat indices, subject after subject, label after label.
+        bounds: (L + 1,), where each label of each subject begins in ``flat``, and its length.
+        total: (L,) of :func:`shares_of_labels`.
+        firsts: (S + 1,), where each subject begins in ``bounds``, and L.
+        shapes: (S, 3).
+        which: (n,).
+        rng: the only source of chance.
+    """
+    ascending = total + np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
+    aimed = np.minimum(which + rng.random(len(which)), np.nextafter(which + 1.0, 0.0))  # the sum may round up
+    label = np.searchsorted(ascending, aimed, side="right")  # never one without a share: it ends where it begins
+    return unravel(flat[rng.integers(bounds[label], bounds[label + 1])], shapes[which])
+
+
+def some_of_each(
+    bounds: np.ndarray, values: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw up to n voxels of each label of each subject, none twice; all where there are fewer, none of a negative one.
+
+    Args:
+        bounds: (L + 1,), where each label of each subject begins in the flat indices.
+        values: (L,) labels.
+        n: voxels of each.
+        rng: the only source of chance.
+
+    Returns:
+        (k,) places in the flat indices, label after label, and (k,) the entry of ``values`` each belongs to.
+    """
+    entries = np.flatnonzero(values >= 0)
+    drawn = []
+    for i in entries:
+        length = int(bounds[i + 1] - bounds[i])
+        own = np.arange(length) if length <= n else rng.choice(length, n, replace=False, shuffle=False)
+        drawn.append(bounds[i] + own)
+    counts = [len(own) for own in drawn]
+    return np.concatenate([np.empty(0, np.int64), *drawn]), np.repeat(entries, counts)
 
 
 def among_weighted(
@@ -176,17 +256,18 @@ def among_weighted(
         rng: the only source of chance.
     """
     found = np.searchsorted(total, which + rng.random(len(which)), side="right")
-    return _unravel(flat[np.clip(found, begins[which], begins[which + 1] - 1)], shapes[which])
+    return unravel(flat[np.clip(found, begins[which], begins[which + 1] - 1)], shapes[which])
+
+
+def unravel(flat: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """Give the voxel indices (n, 3) int64 of flat indices (n,) into volumes of shapes (n, 3)."""
+    rows, z = np.divmod(np.asarray(flat, np.int64), shapes[:, 2])
+    x, y = np.divmod(rows, shapes[:, 1])
+    return np.stack([x, y, z], axis=1)
 
 
 def _alone(volume: np.ndarray) -> np.ndarray:
     return np.array([volume.shape])
-
-
-def _unravel(flat: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    rows, z = np.divmod(np.asarray(flat, np.int64), shapes[:, 2])
-    x, y = np.divmod(rows, shapes[:, 1])
-    return np.stack([x, y, z], axis=1)
 
 
 def _positions(length: int, size: int, step: int) -> np.ndarray:

@@ -20,6 +20,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,6 +32,7 @@ from workbench.patches import samplers
 from workbench.patches.building import FORMAT, put_in_place, sweep, write_store
 from workbench.patches.gather import gather, gather_stacked
 from workbench.patches.prepared import Prepared
+from workbench.patches.stored_labels import StoredLabels
 from workbench.patches.views import three_planes
 from workbench.progress import Progress, silent
 
@@ -155,6 +157,7 @@ class PatchStore:
         rng: np.random.Generator,
         sampler: SamplerName = "uniform",
         view: View = "block",
+        shares: np.ndarray | None = None,
     ) -> Drawn:
         """Draw n patches; every subject is equally likely.
 
@@ -164,10 +167,22 @@ class PatchStore:
             rng: the only source of chance.
             sampler: where centers are drawn.
             view: ``"block"`` (3-D, or 2-D when an axis has size 1) or ``"three_planes"`` (2.5-D).
+            shares: of the labels at the centers, from :meth:`StoredLabels.shares`, for the balanced sampler; None for
+                equal ones.
         """
+        return self.take(*self.draw_centers(n, rng, sampler, shares), size, view)
+
+    def draw_centers(
+        self, n: int, rng: np.random.Generator, sampler: SamplerName, shares: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw subjects (n,) and centers (n, 3), for :meth:`take`; see :meth:`draw`."""
         which = rng.integers(0, len(self), size=n)
-        centers = self._centers(which, rng, sampler)
-        if view == "block" and max(size) // 2 <= self.margin:
+        return which, self._centers(which, rng, sampler, shares)
+
+    def take(self, which: np.ndarray, centers: np.ndarray, size: Sequence[int], view: View = "block") -> Drawn:
+        """Give the patches about centers (n, 3), which may lie outside, of subjects (n,); see :meth:`draw`."""
+        n = len(which)
+        if view == "block" and self._are_in_stack(centers, size):
             return Drawn(gather_stacked(self._images, which, centers, size, self.margin), which, centers)
         shape = (n, self.n_channels, *size) if view == "block" else (n, 3 * self.n_channels, size[0], size[0])
         patches = np.empty(shape, np.float32)
@@ -178,6 +193,27 @@ class PatchStore:
             else:
                 patches[here] = three_planes(self.image(i), centers[here], size[0], self.margin)
         return Drawn(patches, which, centers)
+
+    @cached_property
+    def label_maps(self) -> StoredLabels:
+        """The label maps of all subjects.
+
+        Raises:
+            SettingsError: a subject has none.
+        """
+        if self._labels is None:
+            raise SettingsError(
+                f"Segmentation learns from label maps and {self._lacking['by_label'][0]} has none; add it, or leave "
+                "the subject out."
+            )
+        return StoredLabels(self._labels[:, 0], self._tables, self.shapes, self.names)
+
+    def labels(self, index: int) -> np.ndarray:
+        """Give one subject's label map without a margin, (X, Y, Z) int32, read-only."""
+        if self._labels is None:
+            raise ValueError(f"{', '.join(self._lacking['by_label'])} have no label map")
+        x, y, z = self.shapes[index]
+        return self._labels[index, 0, :x, :y, :z]
 
     def labels_at(self, subject_index: np.ndarray, centers: np.ndarray) -> np.ndarray:
         """Give the label at each center: (n,) int64."""
@@ -206,8 +242,18 @@ class PatchStore:
                 "choose another sampler or add it."
             )
 
-    def _centers(self, which: np.ndarray, rng: np.random.Generator, sampler: SamplerName) -> np.ndarray:
+    def _are_in_stack(self, centers: np.ndarray, size: Sequence[int]) -> bool:
+        """Say whether no patch reaches beyond the array of all subjects, whose rest is zeros too."""
+        starts = centers + (self.margin - np.asarray(size) // 2)
+        within = (starts >= 0) & (starts + np.asarray(size) <= self._images.shape[2:])
+        return max(size) // 2 <= self.margin and bool(within.all())
+
+    def _centers(
+        self, which: np.ndarray, rng: np.random.Generator, sampler: SamplerName, shares: np.ndarray | None
+    ) -> np.ndarray:
         t, shapes = self._tables, self.shapes
+        if sampler == "balanced" and shares is not None:
+            return self.label_maps.centers(which, shares, rng)
         if sampler == "uniform":
             return samplers.uniform(shapes[which], len(which), rng)
         if sampler == "inside":

@@ -12,8 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-OptimizerName = Literal["adam", "sgd", "nesterov"]
-OPTIMIZERS = ("adam", "sgd", "nesterov")
+from workbench.errors import SettingsError
+
+OptimizerName = Literal["adam", "sgd", "nesterov", "rmsprop", "adadelta"]
+OPTIMIZERS = ("adam", "sgd", "nesterov", "rmsprop", "adadelta")
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 FINAL_MOMENTUM = 0.9
 """The momentum of the last updates, whose smaller steps settle into the valley that the larger ones followed."""
@@ -127,13 +130,30 @@ def rate_of(name: str, layer_rates: Mapping[str, float]) -> float:
     return layer_rates[max(fitting, key=len)] if fitting else 1.0
 
 
-def make_optimizer(name: str, groups: list[dict[str, Any]], momentum: float = 0.0) -> torch.optim.Optimizer:
-    """Give the optimizer of that name over :func:`parameter_groups`; Adam has no use for the momentum.
+def hold_frozen_statistics(network: nn.Module, layer_rates: Mapping[str, float]) -> None:
+    """Put the batch normalizations of layers with rate 0 into evaluation, so that their statistics stay; in place."""
+    for name, module in network.named_modules():
+        if isinstance(module, BATCH_NORMS) and rate_of(name, layer_rates) == 0:
+            module.eval()
 
-    Weight decay is the L2 penalty lambda / 2 ||W||^2 in all of them.
+
+def make_optimizer(name: str, groups: list[dict[str, Any]], momentum: float = 0.0) -> torch.optim.Optimizer:
+    """Give the optimizer of that name over :func:`parameter_groups`; only sgd and nesterov use the momentum.
+
+    Weight decay is the L2 penalty lambda / 2 ||W||^2 in all of them. RMSprop forgets squared gradients by 0.9 a step
+    (Tieleman and Hinton, 2012), Adadelta by 0.95 with epsilon 1e-6 (Zeiler, 2012); its natural rate is 1.
+
+    Raises:
+        SettingsError: there is no group.
     """
+    if not groups:
+        raise SettingsError("Every layer is frozen, so nothing can be trained; give a layer a rate above 0.")
     if name == "adam":
         return torch.optim.Adam(groups)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(groups, alpha=0.9)
+    if name == "adadelta":
+        return torch.optim.Adadelta(groups, rho=0.95, eps=1e-6)
     if name == "sgd":
         return torch.optim.SGD(groups, momentum=momentum)
     if name != "nesterov":

@@ -11,38 +11,34 @@ Training values are means over the epoch, of corrupted inputs and dropped units;
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workbench.errors import SettingsError
 from workbench.models.layers import Corruption, step_generator
+from workbench.tasks.early_stopping import Batch, EarlyStopping
 from workbench.tasks.optimizers import (
+    BATCH_NORMS,
     OptimizerName,
     clip_incoming,
+    hold_frozen_statistics,
     make_optimizer,
     momentum_schedule,
     parameter_groups,
-    rate_of,
 )
 
 TaskName = Literal["classification", "regression"]
-Batch = dict[str, Tensor]
-
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class Supervised(lightning.LightningModule):
+class Supervised(EarlyStopping):
     """Train a network on targets.
 
-    Early stopping: with a ``patience``, the weights with the lowest validation loss are kept beside the present ones,
-    and training ends after ``patience`` epochs without a lower one. They are part of the checkpoint, so that a resumed
-    run ends alike. :meth:`keep_best` puts them into the network; call it when the stage has ended or was loaded.
+    With a ``patience``, training stops early; see :class:`workbench.tasks.early_stopping.EarlyStopping` and call
+    :meth:`keep_best` when the stage has ended or was loaded.
 
     Args:
         network: (B, *shape) → logits (B, K), or (B,) or (B, 1) numbers; in classification a single output is the
@@ -63,8 +59,6 @@ class Supervised(lightning.LightningModule):
         stage: number of the stage in its run, likewise.
     """
 
-    best_loss: Tensor
-    n_worse: Tensor
     class_weights: Tensor | None
 
     def __init__(
@@ -99,13 +93,8 @@ class Supervised(lightning.LightningModule):
         self.save_hyperparameters(self.settings)
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights)
-        self.register_buffer("best_loss", torch.tensor(math.inf, dtype=torch.float64))
-        self.register_buffer("n_worse", torch.zeros((), dtype=torch.long))
-        self.best = nn.Module()
-        for index, value in enumerate(network.state_dict().values() if patience else ()):
-            self.best.register_buffer(str(index), value.detach().clone())
         parameter_groups(network, learning_rate, weight_decay, self.layer_rates)  # an unknown layer is found at once
-        self._sums, self._n_batches = [0.0, 0], 0
+        self.begin_patience()
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the network's outputs."""
@@ -114,9 +103,7 @@ class Supervised(lightning.LightningModule):
     def train(self, mode: bool = True) -> Supervised:
         """Switch to training or evaluation; the normalizations of frozen layers stay in evaluation."""
         super().train(mode)
-        for name, module in self.network.named_modules():
-            if isinstance(module, _NORMS) and rate_of(name, self.layer_rates) == 0:
-                module.eval()
+        hold_frozen_statistics(self.network, self.layer_rates)
         return self
 
     def losses(self, x: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -135,7 +122,7 @@ class Supervised(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Give the loss of one batch; the corruption is drawn from (seed, stage, step) alone."""
         x = batch["image"]
-        if len(x) == 1 and any(isinstance(m, _NORMS) and m.training for m in self.network.modules()):
+        if len(x) == 1 and any(isinstance(m, BATCH_NORMS) and m.training for m in self.network.modules()):
             raise SettingsError(
                 "Batch normalization compares the examples of a batch, but a batch has only one; choose a batch size "
                 "of at least 2 that does not leave a single example at the end of an epoch."
@@ -154,34 +141,11 @@ class Supervised(lightning.LightningModule):
         losses, n = self.losses(batch["image"], batch["target"]), len(batch["image"])
         self._log(losses, "val_", n)
         if self.settings["patience"]:
-            self._count(losses["loss"], n)
+            self.count(losses["loss"], n)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin a new validation loss."""
-        self._sums, self._n_batches = [0.0, 0], 0
-
-    def on_validation_epoch_end(self) -> None:
-        """Keep the best weights, and stop when the patience is at its end.
-
-        A stop may have cut the validation short; the loss is then taken anew, as an undisturbed run would have it.
-        """
-        if not self.settings["patience"] or self.trainer.sanity_checking:
-            return
-        if self._n_batches < sum(self.trainer.num_val_batches):
-            self._validate_again()
-        self._judge(self._sums[0] / self._sums[1])
-
-    def on_train_start(self) -> None:
-        """Switch to training, and end at once a run whose patience had ended when it was cut off.
-
-        Lightning leaves a network in the mode in which it comes, and a stage before leaves it in evaluation.
-        """
-        self.train()
-        self._stop_if_patience_ended()
-
-    def on_train_epoch_end(self) -> None:
-        """Stop when the patience is at its end."""
-        self._stop_if_patience_ended()
+    def held_out_loss(self, batch: Batch) -> tuple[Tensor, float]:
+        """Give the loss of a validation batch, which counts by its examples."""
+        return self.losses(batch["image"], batch["target"])["loss"], len(batch["image"])
 
     def optimizer_step(
         self,
@@ -206,47 +170,7 @@ class Supervised(lightning.LightningModule):
         groups = parameter_groups(
             self.network, settings["learning_rate"], settings["weight_decay"], settings["layer_rates"]
         )
-        if not groups:
-            raise SettingsError("Every layer is frozen, so nothing can be trained; give a layer a rate above 0.")
         return make_optimizer(settings["optimizer"], groups, momentum_schedule(0, settings["momentum_max"]))
-
-    def keep_best(self) -> nn.Module:
-        """Put the weights with the lowest validation loss into the network, if there was a validation.
-
-        Returns:
-            The network, which is also changed in place.
-        """
-        if self.settings["patience"] and torch.isfinite(self.best_loss):
-            kept = dict(self.best.named_buffers())
-            names = self.network.state_dict()
-            self.network.load_state_dict({name: kept[str(index)] for index, name in enumerate(names)})
-        return self.network
-
-    def _judge(self, loss: float) -> None:
-        """Compare a validation loss with the best one."""
-        if loss < float(self.best_loss):
-            self.best_loss.fill_(loss)
-            self.n_worse.zero_()
-            for kept, value in zip(self.best.buffers(), self.network.state_dict().values(), strict=True):
-                kept.copy_(value)
-        else:
-            self.n_worse += 1
-
-    def _stop_if_patience_ended(self) -> None:
-        if 0 < self.settings["patience"] <= int(self.n_worse):
-            self.trainer.should_stop = True
-
-    def _validate_again(self) -> None:
-        self.on_validation_epoch_start()
-        self.network.eval()
-        with torch.no_grad():
-            for batch in self.trainer.val_dataloaders or ():
-                image, target = batch["image"].to(self.device), batch["target"].to(self.device)
-                self._count(self.losses(image, target)["loss"], len(image))
-
-    def _count(self, loss: Tensor, n: int) -> None:
-        self._sums = [self._sums[0] + float(loss) * n, self._sums[1] + n]
-        self._n_batches += 1
 
     def _log(self, losses: dict[str, Tensor], prefix: str, n: int) -> None:
         values = {prefix + name: value.detach() for name, value in losses.items()}
