@@ -6,6 +6,25 @@ Files in reading order:
     deformation   random diffeomorphisms with their inverse: a stationary velocity field, scaling and squaring
     appearance    tissue fractions to T1, T2, FA and PET; texture, contrast, bias field, noise; presets of difficulty
     brain         a cohort of brains: deformed, changed in appearance, written with truth in both directions
+    new_folder    a phantom's folder, whole or not at all
+    blobs         ellipsoids in any direction, tubes along curves, soft edges, fine random fields
+    vessels       arteries, veins, sinuses and choroid plexus of the template
+    anatomy       one person's brain: folds of its own, ventricles, vessels
+    mimics        what is bright on FLAIR without being a lesion
+    scanners      scanners with their own contrast, scale and bias field
+    tumor_regions  a glioma's shape, nested regions, and the push it gives
+    tumor         a cohort of gliomas: T1, T1c, T2, FLAIR, labels of BRATS
+    lesion_shapes  white matter lesions: ellipsoids of log-normal size, most of them about the ventricles
+    lesion        a cohort of white matter lesions: T1, T2, PD, FLAIR, few voxels, mimics
+    lattice       voxels over a box in mm, and where they lie in an atlas after a random deformation
+    painting      shapes painted over one another into several images at once, with soft edges
+    head_anatomy  skull, scalp, face, eyes and neck around the MNI152 brain, from shapes
+    head_contrast  how bright the tissues of a head are; inverted and random contrasts
+    head_surgery  an enhancing tumor, or a resection cavity under a bone flap
+    head          a cohort of whole heads for skull stripping
+    brain_parts   cerebrum, cerebellum and brain stem of the template; deep grey matter, ventricles, capsule
+    infant_anatomy  an infant's tissues, or a newborn's eight regions, as shares of each voxel
+    infant        a cohort of infants' brains, isointense in T1 and T2, or of newborns' in eight regions
     digits        the handwritten digits that scikit-learn installs, as pictures
     modalities    regional MRI and PET of patients and controls, as feature tables of known dependence
     two_level     subjects whose class two factors make together, and neither alone
