@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from workbench import cli
@@ -29,15 +30,27 @@ def test_every_kind_has_a_sentence_and_a_usual_number() -> None:
     assert (
         set(cohorts.PHANTOM_KINDS)
         == set(cohorts.PHANTOM_SIZES)
-        == {"brain", "digits", "paired", "levels", *cohorts.BOLD_PLANS}
+        == {"digits", "paired", "levels", *cohorts.BOLD_PLANS, *cohorts.SPACED_PHANTOMS}
     )
     assert all(text.endswith(".") for text in cohorts.PHANTOM_KINDS.values())
 
 
-@pytest.mark.parametrize("change", [{"spacing_mm": 2.0}, {"difficulty": "easy"}])
+@pytest.mark.parametrize("kind", ["head", "infant", "infant-regions", "tumor", "lesion"])
+def test_phantoms_to_be_segmented_have_the_wanted_voxels_and_labels_with_names(kind: str, data_root: Path) -> None:
+    made = cohorts.make_phantom(kind, "mine", n_subjects=1, spacing_mm=6.0)
+    subject = made.subjects[0]
+    image = subject.volume(made.modalities[0])
+    labels = subject.label_map(image)
+    assert labels is not None and image.spacing == pytest.approx((6.0, 6.0, 6.0), abs=1e-3)
+    assert {int(v) for v in np.unique(labels)} - {0} <= set(made.label_names), "every value has a name"
+
+
 @pytest.mark.parametrize("kind", ["digits", "paired"])
-def test_a_setting_of_the_brain_is_refused_by_the_others(kind: str, change: dict, data_root: Path) -> None:
-    with pytest.raises(SettingsError, match=f"belong to the brain phantom; {kind} has neither"):
+@pytest.mark.parametrize(
+    ("change", "said"), [({"spacing_mm": 2.0}, "voxel size belongs"), ({"difficulty": "easy"}, "difficulty belongs")]
+)
+def test_a_setting_of_others_is_refused(kind: str, change: dict, said: str, data_root: Path) -> None:
+    with pytest.raises(SettingsError, match=f"{said}.*{kind} has none"):
         cohorts.make_phantom(kind, "mine", n_subjects=30, **change)
     assert not (data_root / "cohorts").exists()
 
@@ -56,7 +69,7 @@ def test_the_command_line_gives_the_same_cohort(tmp_path: Path, capsys: pytest.C
     assert here.path.read_bytes() == read_cohort(tmp_path / "a").path.read_bytes()
     with pytest.raises(SystemExit) as end:
         cli.main(["phantom", "digits", str(tmp_path / "c"), "--spacing", "2"])
-    assert end.value.code == 2 and "belong to the brain phantom" in capsys.readouterr().err
+    assert end.value.code == 2 and "voxel size belongs to phantoms of volumes" in capsys.readouterr().err
 
 
 def test_start_and_make_take_the_same_settings() -> None:

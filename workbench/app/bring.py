@@ -23,10 +23,16 @@ KINDS = {
     "bold-states": "BOLD: states",
     "bold-null": "BOLD: no difference",
     "bold-images": "BOLD: 4-D images",
+    "head": "Heads",
+    "infant": "Infants",
+    "infant-regions": "Infants: regions",
+    "tumor": "Tumors",
+    "lesion": "Lesions",
 }
-MOST_SUBJECTS = {"brain": 100, "digits": 1797, "bold-images": 200} | dict.fromkeys(
+MOST_SUBJECTS = {"digits": 1797, "bold-images": 200} | dict.fromkeys(
     ("bold", "bold-edges", "bold-states", "bold-null"), 5000
-)
+)  # fmt: skip
+MOST_SUBJECTS |= dict.fromkeys(workflow.SPACED_PHANTOMS, 100)
 FEWEST_SUBJECTS = dict.fromkeys(("bold", "bold-edges", "bold-states", "bold-null", "bold-images"), 4)
 DIFFICULTIES: list[Literal["easy", "7T-like"]] = ["easy", "7T-like"]
 FORMATS = (
@@ -123,15 +129,17 @@ def _phantom() -> None:
             key=f"phantom-n-{kind}",
             width=130,
         )
-        if kind == "brain":
+        if kind in workflow.SPACED_PHANTOMS:
             spacing = st.segmented_control(
-                "Voxel size (mm)", [1.0, 2.0, 3.0], default=2.0, required=True, key="phantom-mm",
+                "Voxel size (mm)", [1.0, 2.0, 3.0, 4.0], default=2.0, required=True, key="phantom-mm",
                 format_func=lambda v: f"{v:g}",
             )  # fmt: skip
+            more = {"spacing_mm": float(spacing or 2.0)}
+        if kind == "brain":
             difficulty = st.segmented_control(
                 "Contrast and noise", DIFFICULTIES, default="easy", required=True, key="phantom-difficulty"
             )
-            more = {"spacing_mm": float(spacing or 2.0), "difficulty": difficulty or "easy"}
+            more["difficulty"] = difficulty or "easy"
         seed = st.number_input(
             "Seed", 0, 2**31 - 1, 0, key="phantom-seed", width=140, help="The same seed gives the same bytes."
         )

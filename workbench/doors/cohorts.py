@@ -34,10 +34,15 @@ PHANTOM_KINDS = {
     "bold-states": "Regional BOLD signals from hidden states, which patients leave sooner: their paths are known.",
     "bold-null": "Regional BOLD signals of two classes that differ in nothing: every score has to come out at chance.",
     "bold-images": "4-D BOLD images with an atlas of regions: what each region's signal should be is known.",
+    "head": "Whole heads with skull, scalp, eyes and neck: the brain is known, surgery and odd contrasts included.",
+    "infant": "Brains of six months in T1, T2 and FA, grey and white matter alike in T1 and T2: tissues are known.",
+    "infant-regions": "The same with eight structures, some told apart by their place alone: for several scales.",
+    "tumor": "Brains with a tumor in T1, T1c, T2 and FLAIR from two scanners: necrosis, edema and core are known.",
+    "lesion": "White matter lesions, and what looks like them, in T1, T2, PD and FLAIR: each lesion is known.",
 }
 PHANTOM_SIZES = {
     "brain": 8, "digits": 1797, "paired": 200, "levels": 400, "bold": 40, "bold-edges": 60, "bold-states": 40,
-    "bold-null": 40, "bold-images": 6,
+    "bold-null": 40, "bold-images": 6, "head": 8, "infant": 8, "infant-regions": 8, "tumor": 8, "lesion": 8,
 }  # fmt: skip
 """Kind → how many subjects it has when nothing else is said."""
 BOLD_PLANS: dict[str, dict[str, object]] = {
@@ -48,6 +53,8 @@ BOLD_PLANS: dict[str, dict[str, object]] = {
     "bold-images": {"kind": "networks", "images": True},
 }
 """Kind → how its phantom differs from the usual one."""
+SPACED_PHANTOMS = ("brain", "head", "infant", "infant-regions", "tumor", "lesion")
+"""Kinds whose voxel size can be chosen."""
 
 
 def list_cohorts() -> list[Cohort]:
@@ -113,7 +120,7 @@ def make_phantom(
         out: the new folder.
         n_subjects: None for the usual number of the kind.
         seed: equal seeds give equal bytes.
-        spacing_mm: voxel size of the brain phantom; None for 2 mm.
+        spacing_mm: voxel size of :data:`SPACED_PHANTOMS`; None for 2 mm.
         difficulty: contrast and noise of the brain phantom; None for ``"easy"``.
         progress: told of each subject.
 
@@ -123,10 +130,10 @@ def make_phantom(
     """
     if kind not in PHANTOM_KINDS:
         raise SettingsError(f"There is no phantom {kind!r}; known ones are {', '.join(PHANTOM_KINDS)}.")
-    if kind != "brain" and (spacing_mm is not None or difficulty is not None):
-        raise SettingsError(
-            f"Voxel size and difficulty belong to the brain phantom; {kind} has neither, so leave them out."
-        )
+    if spacing_mm is not None and kind not in SPACED_PHANTOMS:
+        raise SettingsError(f"A voxel size belongs to phantoms of volumes; {kind} has none, so leave it out.")
+    if difficulty is not None and kind != "brain":
+        raise SettingsError(f"The difficulty belongs to the brain phantom; {kind} has none, so leave it out.")
     number = PHANTOM_SIZES[kind] if n_subjects is None else n_subjects
     if kind == "digits":
         from workbench.phantoms.digits import make_digits
@@ -145,12 +152,28 @@ def make_phantom(
 
         plan: dict[str, Any] = BOLD_PLANS[kind]
         return make_bold(new_cohort(out), n_subjects=number, seed=seed, progress=progress, **plan)
+    if kind in SPACED_PHANTOMS and kind != "brain":
+        return _make_spaced(kind, new_cohort(out), number, seed, spacing_mm or 2.0, progress)
     from workbench.phantoms.brain import make_brain
 
     return make_brain(
         new_cohort(out), n_subjects=number, seed=seed, spacing_mm=2.0 if spacing_mm is None else spacing_mm,
         difficulty=difficulty or "easy", progress=progress,
     )  # fmt: skip
+
+
+def _make_spaced(kind: str, out: Path, number: int, seed: int, spacing_mm: float, progress: Progress) -> Cohort:
+    """Make a phantom to be segmented."""
+    from workbench.phantoms.head import make_head
+    from workbench.phantoms.infant import make_infant
+    from workbench.phantoms.lesion import make_lesion
+    from workbench.phantoms.tumor import make_tumor
+
+    given: dict[str, Any] = {"n_subjects": number, "seed": seed, "spacing_mm": spacing_mm, "progress": progress}
+    if kind.startswith("infant"):
+        return make_infant(out, structures="regions" if kind.endswith("regions") else "tissues", **given)
+    makers: dict[str, Any] = {"head": make_head, "tumor": make_tumor, "lesion": make_lesion}
+    return makers[kind](out, **given)
 
 
 def import_cohort(source: Path | str, out: Path | str, *, link: bool = False, progress: Progress = silent) -> Cohort:
