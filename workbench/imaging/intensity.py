@@ -166,4 +166,4 @@ def _image(array: np.ndarray) -> sitk.Image:
 def _array(image: sitk.Image, shape: tuple[int, ...]) -> np.ndarray:
     import SimpleITK as sitk
 
-    return sitk.GetArrayViewFromImage(image).reshape(shape)
+    return sitk.GetArrayFromImage(image).reshape(shape)  # a copy: a view is void when its image is collected
