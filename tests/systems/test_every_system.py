@@ -27,16 +27,29 @@ SMALL: dict[str, dict[str, Any]] = {
     "bold": {"n_subjects": 8},
     "bold-edges": {"n_subjects": 16},
     "bold-states": {"n_subjects": 16},
+    "head": {"n_subjects": 4, "spacing_mm": 6.0},
+    "infant": {"n_subjects": 4, "spacing_mm": 4.0},
+    "infant-regions": {"n_subjects": 4, "spacing_mm": 4.0},
+    "tumor": {"n_subjects": 4, "spacing_mm": 4.0},
+    "lesion": {"n_subjects": 4, "spacing_mm": 4.0},
 }
 
 
+class Phantoms(dict[str, Cohort]):
+    """Small cohorts by kind, each made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, kind: str) -> Cohort:
+        self[kind] = workflow.make_phantom(kind, self.folder / kind, **SMALL[kind])
+        return self[kind]
+
+
 @pytest.fixture(scope="module")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cohort]:
-    folder = tmp_path_factory.mktemp("phantom")
-    wanted = {catalog.load(name).phantom for name in NAMES}
-    return {
-        kind: workflow.make_phantom(kind, folder / kind, **small) for kind, small in SMALL.items() if kind in wanted
-    }
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Phantoms:
+    return Phantoms(tmp_path_factory.mktemp("phantom"))
 
 
 @pytest.fixture(scope="module")

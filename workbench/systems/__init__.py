@@ -42,8 +42,19 @@ component_methods   ICA, PCA and dictionaries on the same volumes and halves
 controlled_base     networks on connectivity whose weights' sparsity is steered
 coded_states        codes of signals and the hidden Markov models fitted to them
 regional_figures    Figure 10, states, diagnosis as figures
+corrected_images    bias corrected images, kept on the disk
+label_classes       which values of a label map make which class
+segmentation_images  from a subject's files to the channels that a segmenting network sees
+segmentation_settings  the settings of systems that label every voxel
+segmentation_views  kernels, held-out scores and the work of a segmenting network
+layer_trace         which maps a network makes of which
+architecture_views  the parts of Figure 8 from a live network
+segmented           a segmented subject: label map, probabilities, uncertainty, scores
+segmentation_record  what a trained segmenting run must know, its prepared subjects, its tables of scores
+segmentation_base   systems that label every voxel: data, training, whole volumes, scores
 run_figures         the figures of a run, by name
 features/           Section 3.1
+segmentation/       Sections 3.3 and 3.4
 cadx/               Section 3.5
 families/           Section 2
 """

@@ -1,0 +1,1 @@
+"""Segmentation of Sections 3.3 and 3.4."""
