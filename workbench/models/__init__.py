@@ -25,11 +25,15 @@
     frequency_training    its training with the spectra of the data kept
     conv_autoencoder      the convolutional stack with max pooling (Wu et al. 2016)
     cnn                   the convolutional neural network (Section 2.5, Equation 9, Figure 3)
+    multiscale_cnn        branches on concentric patches, one softmax (Section 3.3)
+    small_kernel_cnn      deep networks of 3 × 3 kernels on patches (Section 3.4)
+    fusion_fcn            fully convolutional networks that fuse modalities late or early (Section 3.3, Figure 8)
     receptive_field       which input a unit of a chain of layers sees
     exactness             which layers keep dense evaluation from equaling evaluation patch by patch
     fcn                   patch networks on whole images: fully convolutional, dilated, or stitched from shifts
     transfer              weights from another network, layers' learning rates, off-the-shelf features (Section 1, c-d)
     feature_inspection    which part of an input an output rests on: saliency and occlusion
+    encoder_network       the convolutional encoder network with a shortcut (Section 3.4)
     layer_graph           the layers of a Boltzmann machine and which are joined (Section 2.3.3, Figure 2c)
     boltzmann_machine     energy, conditionals and Gibbs sampling on any such graph
     machine_path          its exact sums, and its path for annealed importance sampling
