@@ -126,21 +126,33 @@ def import_(
 @app.command()
 def regions(
     cohort: Annotated[str, typer.Argument(help="A cohort whose series are 4-D images.")],
-    atlas: Annotated[str, typer.Argument(help="A label image, or `power`, `dosenbach` or `seitzman`.")],
+    atlas: Annotated[
+        str,
+        typer.Argument(
+            help="A label image, or `power`, `dosenbach` or `seitzman`. With --voxels a mask: `gm` or `brain` (MNI), "
+            "`epi` (found in the images), or an image."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(help="The new cohort's folder.")],
     names: Annotated[Path | None, typer.Option(help="Table of label value, name and, if it likes, network.")] = None,
     radius: Annotated[float, typer.Option(help="Of spheres around coordinates, in mm.", min=1, max=30)] = 5.0,
+    voxels: Annotated[
+        float | None, typer.Option(help="Extract voxels of this edge in mm instead of regions.", min=2, max=20)
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Atlas that names the networks of voxels; else the cohort's own.")
+    ] = None,
     tr: Annotated[float | None, typer.Option(help="Repetition time in s where headers do not know it.")] = None,
     on_error: Annotated[OnError, typer.Option(help="What happens when a subject fails.")] = "stop",
     changes: Settings = None,
     job: Annotated[str, typer.Option(hidden=True)] = "",
     as_json: Json = False,
 ) -> None:
-    """Turn 4-D images into regional time series; --set takes the cleaning, such as low_pass_hz=0.08."""
+    """Turn 4-D images into time series of regions or voxels; --set takes the cleaning, such as low_pass_hz=0.08."""
     with _job(job, as_json) as (progress, done):
         cohort_of_regions = workflow.extract_regions(
-            cohort, atlas, out, names=names, radius_mm=radius, cleaning=_settings(changes), tr_s=tr, on_error=on_error,
-            progress=progress,
+            cohort, atlas, out, names=names, radius_mm=radius, voxel_mm=voxels, reference=reference,
+            cleaning=_settings(changes), tr_s=tr, on_error=on_error, progress=progress,
         )  # fmt: skip
         done(cohort_of_regions)
     _report(cohort_of_regions, as_json)
@@ -233,6 +245,27 @@ def predict(
     _print({"run": run, "predictions": [str(p) for p in written]}) if as_json else print(
         f"{len(written)} predictions in {out}"
     )
+
+
+@app.command()
+def segment(
+    run: Annotated[str, typer.Argument(help="A run's folder or name.")],
+    cohort: CohortOption,
+    subject: Annotated[list[str] | None, typer.Option(help="Whom to label; everybody without it.")] = None,
+    job: Annotated[str, typer.Option(hidden=True)] = "",
+    as_json: Json = False,
+) -> None:
+    """Label every voxel of subjects; the answers and their scores are kept in the run's folder, for the app."""
+    with _job(job, as_json) as (progress, done):
+        names = workflow.segment_many(_run(run), cohort, subject, progress)
+        done(f"{len(names)} subjects")
+    scores = workflow.segmentation_scores(_run(run), cohort) or {"subjects": {}, "summary": {}}
+    if as_json:
+        _print({"run": run, "segmented": names, **scores})
+        return
+    for structure, row in scores["summary"].items():
+        mean, low, high = row["dice"]
+        print(f"Dice of {structure}: {mean:.3f} ({low:.3f} to {high:.3f})")
 
 
 @app.command()
@@ -349,14 +382,15 @@ def _job(job: str, quiet: bool) -> Iterator[tuple[Progress, Callable[[Any], None
         yield _bar(quiet), lambda cohort: None
         return
     try:
-        yield workflow.job_progress(job), lambda cohort: workflow.end_job(job, result=str(cohort.path.parent))
+        yield (
+            workflow.job_progress(job),
+            lambda made: workflow.end_job(job, result=made if isinstance(made, str) else str(made.path.parent)),
+        )
     except WorkbenchError as error:
         workflow.end_job(job, error=str(error))
         raise
     except Exception:
-        workflow.end_job(
-            job, error="The import ended by an unexpected error; its log in the data folder holds the report."
-        )
+        workflow.end_job(job, error="It ended by an unexpected error; its log in the data folder holds the report.")
         raise
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from workbench import cli, workflow
 from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort, read_cohort
+from workbench.imaging.region_table import region_table_of
 from workbench.runs.run import Run
 
 
@@ -38,6 +40,37 @@ def test_the_command_line_extracts_what_the_door_does(
     )  # fmt: skip
     for one, other in zip(read_cohort(tmp_path / "a"), here, strict=True):
         np.testing.assert_array_equal(one.regional_series().values, other.regional_series().values)
+
+
+def test_the_command_line_extracts_voxels_as_the_door_and_the_job_do(
+    images: Cohort, tmp_path: Path, data_root: Path
+) -> None:
+    cleaning = {"low_pass_hz": 0.08, "smoothing_fwhm_mm": 10.0}
+    with pytest.raises(SystemExit) as end:
+        cli.main([
+            "regions", str(images.path), "brain", str(tmp_path / "a"), "--voxels", "14", "--reference", "dosenbach",
+            "--set", "low_pass_hz=0.08", "--set", "smoothing_fwhm_mm=10.0",
+        ])  # fmt: skip
+    assert not end.value.code
+    more: dict[str, Any] = {"voxel_mm": 14, "reference": "dosenbach", "cleaning": cleaning}
+    here = workflow.extract_regions(images.path, "brain", tmp_path / "b", **more)
+    assert _ended(workflow.start_extraction(str(images.path), "brain", "voxels", **more).id)
+    for name in (tmp_path / "a", data_root / "cohorts" / "voxels"):
+        made = read_cohort(name)
+        for one, other in zip(made, here, strict=True):
+            np.testing.assert_array_equal(one.regional_series().values, other.regional_series().values)
+        table = region_table_of(made)
+        assert table is not None and "default" in table.networks and table.has_coordinates
+    rough = workflow.extract_regions(images.path, "brain", tmp_path / "c", voxel_mm=14, cleaning={"low_pass_hz": 0.08})
+    smooth, plain = (c.subjects[0].regional_series().values for c in (here, rough))
+    known = np.isfinite(smooth).all(0) & np.isfinite(plain).all(0)
+    neighbors = [np.corrcoef(v[:, known][:, :40], rowvar=False)[np.eye(40, k=1) > 0].mean() for v in (smooth, plain)]
+    assert neighbors[0] > neighbors[1] + 0.1
+
+
+def test_the_size_of_a_mask_is_that_of_its_lattice(images: Cohort) -> None:
+    assert workflow.mask_size("gm", 12) == len(workflow.open_lattice(images, "gm", 12).regions)
+    assert "Visual" in workflow.open_lattice(images, "gm", 12).networks, "named by the atlas beside the images"
 
 
 def test_spheres_around_coordinates_need_no_file(images: Cohort, tmp_path: Path) -> None:

@@ -30,12 +30,20 @@ experiment_words  what a comparison shows, as tables and sentences
 experiment_form  the form of a new comparison
 experiment_view  paired comparisons: watch and read
 likelihood_view  likelihoods, the gap in free energy, posteriors under noise
+segment_words  what segmentations say, as tables, files and sentences
+segment_reads  segmented subjects, read once; the work that makes them
+segment_view  one segmented subject: slices, surfaces, the network
+segment_scores_view  how good a segmentation is: references, thresholds, a cohort, other runs
+segment_start  from nothing to a segmentation by one click
 unit_order    which hidden units to show, and in which order
 filter_views  units, stack and reconstructions of a trained network
 family_views  live networks, and a start for each family
 regional_reads  what runs on regional signals show, read once
 reference     networks and places of regions: the cohort's, or a table of the user
-networks_view  Figure 10, and one network linked
+network_words  what is said of learned units: names, tables
+    voxel_reference  the atlas that names networks of voxels
+    voxel_maps_view  Figure 10 on voxels, and one unit on slices
+    networks_view  Figure 10, and one network linked
 state_numbers  paths of hidden states in numbers
 states_view   hidden states: paths, transitions, patterns
 diagnosis_words  what cross-validated scores show, as tables and sentences

@@ -30,6 +30,11 @@ PAGES = {
         ":material/my_location:",
         "Click a point; see where each feature finds it in another brain.",
     ),
+    "segment": (
+        "Segment",
+        ":material/border_style:",
+        "Every voxel gets a class: apply a trained network, see where it is right, and take the label map home.",
+    ),
     "networks": (
         "Networks",
         ":material/polyline:",
@@ -41,7 +46,7 @@ GROUPS = {
     "": ["home"],
     "Images": ["data", "volume"],
     "Network": ["train", "families", "filters", "generate", "similarity"],
-    "Applications": ["networks"],
+    "Applications": ["segment", "networks"],
     "Results": ["runs"],
 }
 

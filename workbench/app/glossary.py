@@ -88,6 +88,25 @@ TERMS: dict[str, tuple[str, str]] = {
         "Classes are shuffled among subjects many times: how often does chance alone do as well?",
         "3.5",
     ),
+    "Segmentation": ("Every voxel is given a class: a tissue, an organ, a lesion, or none of them.", "3.3"),
+    "Fully convolutional network": (
+        "Convolutions and pooling alone, so that it takes images of any size and answers for many voxels at once.",
+        "3.3",
+    ),
+    "Dice": (
+        "Overlap of prediction and truth: twice what they share over the sum of both; 1 is perfect, 0 is none.",
+        "3.3",
+    ),
+    "Hausdorff distance": (
+        "How far the two surfaces are apart where they are furthest; of 95 % of their points here, so that a single "
+        "stray voxel does not decide it.",
+        "3.3",
+    ),
+    "Uncertainty": (
+        "The entropy of a voxel's class probabilities over its largest value: 0 is sure, 1 is not at all. A network "
+        "can be sure and wrong.",
+        "3.3",
+    ),
     "Phantom": ("A synthetic subject whose truth is known, made on this machine.", "1"),
     "Group": ("What a split must not tear apart, for example all images of one patient.", "2.6"),
 }

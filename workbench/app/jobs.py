@@ -126,16 +126,16 @@ def _do(action: Any, *arguments: Any) -> None:
         action(*arguments)
 
 
-def job_card(job_id: str) -> str:
-    """Show how far an import is, with a button to cancel it; gives its state."""
+def job_card(job_id: str, *, done: str = "The cohort is ready.") -> str:
+    """Show how far a job is, with a button to cancel it, and ``done`` when it has ended well; gives its state."""
     job = workflow.read_job(job_id)
     live = job.state == "running"
-    st.fragment(run_every=1 if live else None)(_job_card)(job_id, live)
+    st.fragment(run_every=1 if live else None)(_job_card)(job_id, live, done)
     return str(job.state)
 
 
-def _job_card(job_id: str, was_live: bool) -> None:
-    with guard("show this import"):
+def _job_card(job_id: str, was_live: bool, done: str) -> None:
+    with guard("show how far this is"):
         job = workflow.read_job(job_id)
         if was_live and job.state != "running":
             st.rerun()
@@ -150,7 +150,7 @@ def _job_card(job_id: str, was_live: bool) -> None:
                     args=(workflow.cancel_job, job_id),
                 )
         elif job.state == "finished":
-            st.success("The cohort is ready.", icon=":material/check_circle:")
+            st.success(done, icon=":material/check_circle:")
         elif job.state == "cancelled":
             st.info(plain(job.message), icon=":material/cancel:")
         else:

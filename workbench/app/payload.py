@@ -15,11 +15,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from workbench.figures.theme import label_color
+
 MAX_BYTES = 22_000_000
 SIXTEEN_BITS_UP_TO = 3_000_000
 VIRIDIS = ("#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725")
 MAGMA = ("#3b0f70", "#641a80", "#8c2981", "#b73779", "#de4968", "#f7705c", "#fe9f6d", "#fecf92", "#fcfdbf")
-LABEL_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#b0b7c3")
+NEGATIVE = "#b0b7c3"
 HU_WINDOWS = (("Brain", 40, 80), ("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 400, 1800))
 UNITS = {"CT": "HU", "PET": "SUV", "FA": "fraction"}
 
@@ -54,7 +56,9 @@ class Overlay:
         top_share: a map by rank shows the best voxels up to this share at first.
         names: label value → name.
         outline: draw labels as outlines at first.
+        dashed: outlines have white dashes, as those of the truth beside a prediction; they stay outlines.
         colors: the ramp of a heat map, dark to light.
+        label_colors: label value → its color, where it is not that of the value.
     """
 
     name: str
@@ -65,7 +69,9 @@ class Overlay:
     top_share: float = 0.1
     names: dict[int, str] = field(default_factory=dict)
     outline: bool = False
+    dashed: bool = False
     colors: tuple[str, ...] = VIRIDIS
+    label_colors: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,10 +224,15 @@ def _label_layer(overlay: Overlay, data: np.ndarray) -> Layer:
         else _codes(data, values)
     )
     labels = [
-        {"code": i + 1, "name": overlay.names.get(v, str(v)), "color": LABEL_COLORS[i % len(LABEL_COLORS)]}
+        {"code": i + 1, "name": overlay.names.get(v, str(v)), "color": _label_color(overlay, v)}
         for i, v in enumerate(values)
     ]
-    return Layer(codes, {"name": overlay.name, "kind": "labels", "labels": labels, "outline": overlay.outline})
+    looks = {"outline": overlay.outline or overlay.dashed, "dashed": overlay.dashed}
+    return Layer(codes, {"name": overlay.name, "kind": "labels", "labels": labels} | looks)
+
+
+def _label_color(overlay: Overlay, value: int) -> str:
+    return overlay.label_colors.get(value) or (label_color(value) if value > 0 else NEGATIVE)
 
 
 def _codes(data: np.ndarray, values: list[int]) -> np.ndarray:

@@ -197,7 +197,7 @@ function tool(viewer, name, element) {
     opacity: () => { view.opacity = element.value / 100; },
     threshold: () => { view.threshold = +element.value; colorLayers(view); },
     overlay: () => { view.overlays = !view.overlays; },
-    outline: () => view.header.layers.forEach((layer) => { layer.outline = !layer.outline; }),
+    outline: () => plainLabels(view.header).forEach((layer) => { layer.outline = !layer.outline; }),
     cross: () => { view.cross = !view.cross; },
     side: () => { view.radiological = !view.radiological; },
     nose: () => { view.noseLeft = !view.noseLeft; },
@@ -248,7 +248,7 @@ function fillBar(viewer) {
   find("overlay").hidden = !overlays.length;
   find("overlay").setAttribute("aria-pressed", view.overlays);
   find("outline").hidden = !overlays.some((layer) => layer.kind === "labels");
-  find("outline").setAttribute("aria-pressed", overlays.some((layer) => layer.outline));
+  find("outline").setAttribute("aria-pressed", plainLabels(header).some((layer) => layer.outline));
   find("cross").setAttribute("aria-pressed", view.cross);
   find("side").hidden = header.flat;
   find("side").textContent = view.radiological ? "R | L" : "L | R";
@@ -270,19 +270,25 @@ function fillPresets(viewer) {
   select.value = view.preset;
 }
 
-// A chip a layer (when there are several) and a chip a label: press to hide or show.
+// Label layers that change between outline and filled; a dashed one stays an outline beside others.
+function plainLabels(header) {
+  const labels = header.layers.filter((layer) => layer.kind === "labels");
+  const plain = labels.filter((layer) => !layer.dashed);
+  return plain.length ? plain : labels;
+}
+
+// A chip a layer (when there are several) and a chip a label of that name in any layer: press to hide or show.
 function fillChips(viewer) {
   const { view, root } = viewer;
   const box = root.querySelector(".chips");
   const overlays = view.header.layers.slice(1);
   const chips = overlays.length > 1 ? overlays.map((layer) => chip(viewer, layer.name, null, () => !layer.off, () => { layer.off = !layer.off; })) : [];
-  for (const layer of overlays.filter((one) => one.kind === "labels")) {
-    for (const label of layer.labels) {
-      chips.push(chip(viewer, label.name, label.color, () => !view.hidden.has(label.code), () => {
-        if (!view.hidden.delete(label.code)) view.hidden.add(label.code);
-        colorLayers(view);
-      }));
-    }
+  const labels = new Map(overlays.filter((one) => one.kind === "labels").flatMap((layer) => layer.labels.map((label) => [label.name, label])));
+  for (const { name, color } of labels.values()) {
+    chips.push(chip(viewer, name, color, () => !view.hidden.has(name), () => {
+      if (!view.hidden.delete(name)) view.hidden.add(name);
+      colorLayers(view);
+    }));
   }
   viewer.chipsFor = view.header;
   box.hidden = !chips.length;

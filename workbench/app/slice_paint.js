@@ -69,7 +69,7 @@ function labelTable(layer, hidden) {
   const table = new Uint32Array(layer.bits === 16 ? 65536 : 256);
   layer.labels.forEach((label) => {
     const [r, g, b] = rgb(label.color);
-    if (!hidden.has(label.code)) table[label.code] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+    if (!hidden.has(label.name)) table[label.code] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
   });
   return table;
 }
@@ -98,20 +98,8 @@ function planeCanvas(header, layer, table, plane, index, mirror, frame) {
         : table[codes[at]];
     }
   }
-  if (layer.kind === "labels" && layer.outline) keepBorder(out, width, height);
   context.putImageData(image, 0, 0);
   return canvas;
-}
-
-function keepBorder(out, width, height) {
-  const full = out.slice();
-  for (let r = 1; r < height - 1; r++) {
-    for (let c = 1; c < width - 1; c++) {
-      const at = r * width + c;
-      const same = full[at] === full[at - 1] && full[at] === full[at + 1] && full[at] === full[at - width] && full[at] === full[at + width];
-      if (same) out[at] = 0;
-    }
-  }
 }
 
 // A short number with about four digits.
@@ -218,6 +206,10 @@ function paintPanel(context, view, panel) {
     context.imageSmoothingEnabled = view.smooth && layer.kind !== "labels";
     context.imageSmoothingQuality = "high";
     const frame = base && layer.kind !== "rgb" ? view.frame : 0;
+    if (layer.kind === "labels" && layer.outline) {
+      paintOutlines(context, view, layer, panel, mirror, [x0, y0, w, h]);
+      continue;
+    }
     context.drawImage(planeCanvas(header, layer, view.tables.get(layer), panel.plane, view.voxel[p.n], mirror, frame), x0, y0, w, h);
   }
   context.globalAlpha = 1;

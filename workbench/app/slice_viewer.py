@@ -23,7 +23,8 @@ _viewer = st.components.v2.component(
     html=(_HERE / "slice_viewer.html").read_text(encoding="utf-8"),
     css=(_HERE / "slice_viewer.css").read_text(encoding="utf-8"),
     js="\n".join(
-        (_HERE / name).read_text(encoding="utf-8") for name in ("slice_paint.js", "slice_input.js", "slice_viewer.js")
+        (_HERE / name).read_text(encoding="utf-8")
+        for name in ("slice_outline.js", "slice_paint.js", "slice_input.js", "slice_viewer.js")
     ),
 )
 

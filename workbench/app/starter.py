@@ -24,6 +24,7 @@ class Start:
         kind: of the phantom.
         system, preset: that are trained on it.
         title: of the run.
+        spacing_mm: of the phantom; None for the usual one.
     """
 
     sentence: str
@@ -33,6 +34,7 @@ class Start:
     system: str
     preset: str
     title: str
+    spacing_mm: float | None = None
 
 
 STARTS = {
@@ -158,6 +160,69 @@ STARTS = {
         "quick",
         "Networks at rest",
     ),
+    "segment-kleesiek2016": Start(
+        "**Skull stripping** (3.3): a fully convolutional network in three dimensions, on whole heads whose brain is "
+        "known, surgery and odd contrasts included.",
+        "Make heads, and train",
+        "sample-heads",
+        "head",
+        "kleesiek2016",
+        "quick",
+        "Skull stripping",
+        4.0,
+    ),
+    "segment-nie2016": Start(
+        "**Infant tissue** (3.3, Figure 8): a network each for T1, T2 and FA, fused at the high layer, on brains whose "
+        "grey and white matter look alike in T1 and T2.",
+        "Make infants, and train",
+        "sample-infants",
+        "infant",
+        "nie2016",
+        "quick",
+        "Infant tissue, fused",
+        4.0,
+    ),
+    "segment-zhang2015": Start(
+        "**Infant tissue by patches** (3.3): a network names the tissue in the middle of a patch of T1, T2 and FA.",
+        "Make infants, and train on patches",
+        "sample-infants",
+        "infant",
+        "zhang2015",
+        "quick",
+        "Infant tissue, patches",
+        4.0,
+    ),
+    "segment-moeskops2016": Start(
+        "**Eight structures from three scales** (3.3): patches of three sizes about a voxel, some structures told "
+        "apart by their place alone.",
+        "Make structures, and train",
+        "sample-infant-regions",
+        "infant-regions",
+        "moeskops2016",
+        "quick",
+        "Structures from three scales",
+        4.0,
+    ),
+    "segment-pereira2016": Start(
+        "**Parts of tumors** (3.4): small kernels on T1, T1c, T2 and FLAIR of two scanners.",
+        "Make tumors, and train",
+        "sample-tumors",
+        "tumor",
+        "pereira2016",
+        "quick",
+        "Tumor parts",
+        4.0,
+    ),
+    "segment-brosch2016": Start(
+        "**White matter lesions** (3.4): encoder and decoder with a shortcut, on lesions and on what looks like them.",
+        "Make lesions, and train",
+        "sample-lesions",
+        "lesion",
+        "brosch2016",
+        "quick",
+        "Lesions",
+        4.0,
+    ),
 }
 
 
@@ -195,7 +260,9 @@ def _begin(name: str) -> None:
         if start.cohort in cohort_names():
             _train(start)
         else:
-            st.session_state[f"starter-{name}"] = workflow.start_phantom(start.cohort, kind=start.kind).id
+            st.session_state[f"starter-{name}"] = workflow.start_phantom(
+                start.cohort, kind=start.kind, spacing_mm=start.spacing_mm
+            ).id
 
 
 def _train(start: Start) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.classical.state_statistics import StateIntervals
     from workbench.imaging.atlases import Atlas
     from workbench.imaging.cohort import Cohort
+    from workbench.imaging.volume import Volume
     from workbench.metrics.permutation import PermutationTest
     from workbench.metrics.recovery import NetworkOverlap
     from workbench.metrics.roc import RocBand
@@ -57,19 +58,51 @@ def open_atlas(atlas: Path | str, names: Path | str | None = None, radius_mm: fl
     return read_label_atlas(path, None if names is None else Path(names).expanduser())
 
 
-def extract_regions(
-    cohort: str | Path, atlas: Path | str, out: Path | str, *, names: Path | str | None = None, radius_mm: float = 5.0,
-    cleaning: dict[str, Any] | None = None, tr_s: float | None = None, on_error: OnError = "stop",
-    progress: Progress = silent,
-) -> Cohort:  # fmt: skip
-    """Turn 4-D images into regional time series: a new cohort with tables, regions.csv and the atlas.
+def open_lattice(
+    cohort: Cohort, mask: Path | str, spacing_mm: float, reference: Atlas | None = None, progress: Progress = silent
+) -> Atlas:
+    """Lay cubes inside a mask for all subjects of a cohort, and name them by the networks of a reference.
 
     Args:
         cohort: whose ``series`` are 4-D images.
-        atlas: see :func:`open_atlas`.
+        mask: ``gm`` or ``brain`` of the MNI152 template, ``epi`` for the brain found in the images, or a mask's file.
+        spacing_mm: edge of a cube.
+        reference: None takes the label atlas beside the cohort, if it has networks.
+        progress: told of each image that is looked at.
+    """
+    from workbench.imaging.atlases import atlas_of
+    from workbench.imaging.regional_extraction import series_images
+    from workbench.imaging.voxels import named_by, voxel_atlas
+
+    if reference is None:
+        own = atlas_of(cohort)
+        reference = own if own is not None and any(own.networks) else None
+    found = voxel_atlas(mask, spacing_mm, series_images(cohort), progress=progress)
+    return found if reference is None else named_by(found, reference)
+
+
+def mask_size(mask: str, spacing_mm: float) -> int:
+    """Give how many cubes lie inside a mask of the MNI152 template, ``gm`` or ``brain``."""
+    from workbench.imaging.voxels import voxel_atlas
+
+    return voxel_atlas(mask, spacing_mm).n_regions
+
+
+def extract_regions(
+    cohort: str | Path, atlas: Path | str, out: Path | str, *, names: Path | str | None = None, radius_mm: float = 5.0,
+    voxel_mm: float | None = None, reference: Path | str | None = None, cleaning: dict[str, Any] | None = None,
+    tr_s: float | None = None, on_error: OnError = "stop", progress: Progress = silent,
+) -> Cohort:  # fmt: skip
+    """Turn 4-D images into time series of regions, or of voxels: a new cohort with tables, regions.csv and the atlas.
+
+    Args:
+        cohort: whose ``series`` are 4-D images.
+        atlas: see :func:`open_atlas`; of voxels a mask, see :func:`open_lattice`.
         out: name or folder of the new cohort.
-        names: of the regions; see :func:`open_atlas`.
+        names: of the regions; see :func:`open_atlas`. Of voxels those of the reference.
         radius_mm: of spheres.
+        voxel_mm: edge of the voxels; None extracts regions.
+        reference: atlas whose networks name the voxels, as :func:`open_atlas` takes it.
         cleaning: what differs from the usual :class:`workbench.imaging.bold.Cleaning`.
         tr_s: repetition time in s where the headers do not know it.
         on_error: stop at a subject that fails, or leave it out.
@@ -78,28 +111,40 @@ def extract_regions(
     from workbench.imaging.bold import Cleaning
     from workbench.imaging.regional_extraction import extract_cohort
 
-    changes = cleaning or {}
+    changes, source = cleaning or {}, open_cohort(cohort)
     unknown = sorted(set(changes) - set(Cleaning.__dataclass_fields__))
     if unknown:
         known = ", ".join(Cleaning.__dataclass_fields__)
         raise SettingsError(f"{unknown[0]} is no setting of cleaning; known ones are {known}.")
-    found = open_atlas(atlas, names, radius_mm)
+    if voxel_mm is None:
+        found = open_atlas(atlas, names, radius_mm)
+    else:
+        named = None if reference is None else open_atlas(reference, names, radius_mm)
+        found = open_lattice(source, atlas, voxel_mm, named, progress)
     return extract_cohort(
-        open_cohort(cohort), found, new_cohort(out), Cleaning(**changes), tr_s=tr_s, on_error=on_error,
-        progress=progress,
-    )  # fmt: skip
+        source, found, new_cohort(out), Cleaning(**changes), tr_s=tr_s, on_error=on_error, progress=progress
+    )
 
 
 def start_extraction(
     cohort: str, atlas: Path | str, name: str, *, names: Path | str | None = None, radius_mm: float = 5.0,
-    cleaning: dict[str, Any] | None = None, tr_s: float | None = None, on_error: OnError = "stop",
+    voxel_mm: float | None = None, reference: Path | str | None = None, cleaning: dict[str, Any] | None = None,
+    tr_s: float | None = None, on_error: OnError = "stop",
 ) -> job.Job:  # fmt: skip
     """Begin :func:`extract_regions` in a process of its own, which a closed page does not end."""
     from workbench.imaging.bold import Cleaning
 
     Cleaning(**(cleaning or {}))
-    open_atlas(atlas, names, radius_mm)
     options: list[str] = ["--on-error", on_error, "--radius", str(radius_mm)]
+    if voxel_mm is None:
+        open_atlas(atlas, names, radius_mm)
+    else:
+        if str(atlas) != "epi":  # looked for in every image, by the job
+            open_lattice(open_cohort(cohort), atlas, voxel_mm)
+        options += ["--voxels", str(voxel_mm)]
+    if reference is not None:
+        open_atlas(reference, names, radius_mm)
+        options += ["--reference", str(reference)]
     options += [] if names is None else ["--names", str(names)]
     options += [] if tr_s is None else ["--tr", str(tr_s)]
     options += [text for key, value in (cleaning or {}).items() for text in ("--set", f"{key}={json.dumps(value)}")]
@@ -218,30 +263,86 @@ def graph_exports(
     }  # fmt: skip
 
 
-def network_map(run_id: RunId, unit: int) -> bytes:
+def networks_by(run_id: RunId, atlas: Path | str, names: Path | str | None = None) -> tuple[str, ...]:
+    """Give the network of each of a run's regions or voxels in another atlas, "" where it has none.
+
+    Args:
+        run_id: of the run.
+        atlas: see :func:`open_atlas`; its own networks, or its regions where it has none, at the places of the run's.
+        names: see :func:`open_atlas`.
+    """
+    import numpy as np
+
+    from workbench.imaging.voxels import networks_at
+
+    places = regional_networks(run_id).coordinates_mm
+    return networks_at(open_atlas(atlas, names), np.nan_to_num(places, nan=1e6))
+
+
+def network_map(run_id: RunId, unit: int | None = None) -> bytes:
     """Give a unit's weights as a NIfTI map on the atlas of the run's cohort, as the bytes of a .nii.gz file.
+
+    Args:
+        run_id: of the run.
+        unit: which; None gives all, one volume a unit.
 
     Raises:
         SettingsError: the cohort has no label atlas.
     """
+    found = regional_networks(run_id)
+    weights = found.weights if unit is None else found.weights[[unit]]
+    return nifti_bytes(_painted(run_id, found.regions, weights))
+
+
+def component_maps(run_id: RunId, method: str) -> bytes:
+    """Give the maps of a method that a run compares, such as ``CanICA``, as one 4-D NIfTI image, a volume a map.
+
+    Raises:
+        SettingsError: no such method, or the cohort has no label atlas.
+    """
+    found = shown(run_id, "comparison")
+    if method not in found.maps:
+        raise SettingsError(f"There is no method {method!r} in this run; known ones are {', '.join(found.methods)}.")
+    return nifti_bytes(_painted(run_id, found.regions, found.maps[method]))
+
+
+def unit_on_template(run_id: RunId, unit: int) -> tuple[Volume, np.ndarray]:
+    """Give the MNI152 brain, 2 mm, and a unit's weights on its lattice (X, Y, Z), NaN where the run has no region."""
+    import numpy as np
+
+    from workbench.imaging.brain_surface import template_brain
+
+    found = regional_networks(run_id)
+    # the sign of a painted 1 tells where there is a region from where there is none
+    painted = _painted(run_id, found.regions, np.stack([found.weights[unit], np.ones(len(found.regions))]))
+    template = template_brain()
+    places = template.to_mm(np.moveaxis(np.indices(template.shape), 0, -1))
+    at = np.rint(painted.to_voxels(places)).astype(int)
+    inside = ((at >= 0) & (at < painted.shape)).all(-1)
+    at = np.where(inside[..., None], at, 0)
+    value, known = painted.data[(slice(None), *np.moveaxis(at, -1, 0))]
+    return template, np.where(inside & (known > 0), value, np.nan).astype(np.float32)
+
+
+def _painted(run_id: RunId, regions: tuple[str, ...], weights: np.ndarray) -> Volume:
+    """Paint values (n, R) of a run's regions onto the label atlas of its cohort, 0 elsewhere."""
     import numpy as np
 
     from workbench.imaging.atlases import atlas_of
 
-    found = regional_networks(run_id)
     try:
         atlas = atlas_of(open_cohort(open_run(run_id).info.cohort or ""))
     except WorkbenchError as error:
         raise SettingsError(f"The atlas of this run's cohort cannot be read: {error}") from error
     if atlas is None or atlas.labels is None:
         raise SettingsError("The cohort of this run has no label atlas, so a unit has no map; its regions are a table.")
-    place = {region: i for i, region in enumerate(found.regions)}
-    labels = np.rint(atlas.labels.data[0]).astype(int)
-    painted = np.zeros(labels.shape, np.float32)
-    for region, value in zip(atlas.regions, atlas.label_values, strict=True):
-        if region in place:
-            painted[labels == int(value)] = found.weights[unit, place[region]]
-    return nifti_bytes(atlas.labels.with_data(painted[None], "network"))
+    place = {region: i for i, region in enumerate(regions)}
+    column = np.array([place.get(region, -1) for region in atlas.regions] + [-1])
+    labels = np.rint(atlas.labels.data[0]).astype(np.int64)
+    row = np.searchsorted(atlas.label_values, labels).clip(max=atlas.n_regions - 1)
+    at = column[np.where(atlas.label_values[row] == labels, row, -1)]  # (X, Y, Z), -1 outside
+    painted = np.where(at < 0, 0, np.asarray(weights, np.float32)[:, at])
+    return atlas.labels.with_data(painted, "network")
 
 
 def _csv(header: list[str], rows: list[list[str]]) -> str:

@@ -1,7 +1,8 @@
 """Segmentation: label a subject with a trained run, keep the answer in the run, score it, hand it on.
 
-What a run said of a subject lies in ``predictions/<cohort>-<digest>/<subject>.npz`` of its folder, with its scores
-beside it; when the cohort's files change, so does the digest, and nothing outdated is shown.
+What a run said of a subject lies in ``predictions/<cohort>-<digest>-<time>/<subject>.npz`` of its folder, with its
+scores beside it. The digest changes with the cohort's files, the time when the run is trained further, so that nothing
+outdated is shown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.doors.cohorts import nifti_bytes, open_cohort
-from workbench.doors.runs import RunId, open_run, system_of
+from workbench.doors.runs import RunId, open_run
 from workbench.doors.views import able, shown
 from workbench.errors import CohortError, GeometryError, RunError, SettingsError
 from workbench.progress import Progress, silent
@@ -205,5 +206,5 @@ def _needed(run_id: RunId, cohort: str | Path, subject: str) -> Segmented:
 
 def _file(run_id: RunId, data: Cohort, subject: str) -> Path:
     run = open_run(run_id)
-    system_of(run)
-    return run.folder / "predictions" / f"{data.name}-{data.digest}" / f"{data[subject].name}.npz"
+    trained = int((run.result() or {}).get("finished", 0))
+    return run.folder / "predictions" / f"{data.name}-{data.digest}-{trained}" / f"{data[subject].name}.npz"

@@ -41,6 +41,8 @@ SHOWS = {
     "comparison": "other methods to compare with",
     "depth_scores": "scores by depth",
     "embedding": "an embedding",
+    "segment": "a segmentation",
+    "architecture_parts": "an architecture",
 }
 """What a system can show, by the method that makes it."""
 
@@ -134,7 +136,7 @@ def clamp_and_sample(run_id: RunId, clamp: str, *, seed: int = 0) -> SampledPart
     """
     from workbench.systems.cross_modal import sampled_part
 
-    run, chosen = open_run(run_id), _able(run_id, "generate")
+    run, chosen = open_run(run_id), able(run_id, "generate")
     return sampled_part(chosen.generate, run, chosen.record(run), clamp, example_columns(run_id), seed)
 
 
@@ -189,7 +191,7 @@ def _search(run_id: RunId, digest: str, cohort: str, subject: str) -> Any:
     from workbench.systems.feature_search import SubjectSearch
 
     run = open_run(run_id)
-    return SubjectSearch(_able(run_id, "prepared"), run, open_cohort(cohort)[subject])
+    return SubjectSearch(able(run_id, "prepared"), run, open_cohort(cohort)[subject])
 
 
 def predict(run_id: RunId, cohort: str, out: Path, progress: Progress = silent) -> list[Path]:
@@ -247,10 +249,10 @@ def save_figure(run_id: RunId, name: str, out: Path, theme: Theme = "light") -> 
 
 def shown(run_id: RunId, method: str, *args: Any, **named: Any) -> Any:
     """Give what a run's system makes of one of :data:`SHOWS`."""
-    return getattr(_able(run_id, method), method)(open_run(run_id), *args, **named)
+    return getattr(able(run_id, method), method)(open_run(run_id), *args, **named)
 
 
-def _able(run_id: RunId, method: str) -> Any:
+def able(run_id: RunId, method: str) -> Any:
     """Give a run's system if it can show something.
 
     Raises:

@@ -7,7 +7,9 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     theme         colours, fonts, the two templates, how a figure is finished
     planes        one slice of a volume in a panel: millimetres, sides, scale bar, markers
     slices        three linked planes with an overlay
+    label_maps  truth and prediction over the image, outlined or filled; where they differ
     surfaces      label maps as surfaces in mm
+    surface_pairs  Figure 7: surfaces of truth and predictions beside each other, distances in mm
     mosaic        many small images composed into one
     filters       learned weights as tiles or columns of slices; mean activations
     patches       patches of a batch; inputs beside their reconstructions
@@ -18,6 +20,9 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     networks      Figures 1 and 2: layers, units and signed links of a live network
     convolution_parts  maps of a convolutional network, and what one of its units sees
     convolution   Figure 3: the receptive field of one unit on every map below it
+    architecture_parts  what a drawing of a segmentation network is made of; where its maps stand
+    svg  elements of an SVG drawing as text
+    architecture  Figure 8: the architecture of a segmentation network as an SVG
     blocks        Figure 9: a Gaussian RBM's weights beneath those of the layer above, slices in columns
     chains        Gibbs chains step by step, grids of samples
     strips        rows of numbers as strips of colour: examples of tables, weights onto their columns
@@ -45,6 +50,8 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     decision      decision regions and energies over two inputs
     saliency      where a classifier looks
     scores        cases and means of several runs
+    segmentation_scores  scores of segmentations: strips by structure, runs paired, lesions by size
+    thresholds  scores over thresholds; how sure a network is
     depth         F-scores by depth; subjects in the plane at each depth
     export        a figure as an offline page or as a PNG
 """

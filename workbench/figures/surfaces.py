@@ -56,7 +56,7 @@ def surface(
     fig = go.Figure()
     coarsest = 1
     for value, count in counts.items():
-        vertices, faces, step = _triangles(whole == value, affine, budget)
+        vertices, faces, step = triangles(whole == value, affine, budget)
         coarsest = max(coarsest, step)
         name = (names or {}).get(value, "surface" if len(counts) == 1 else f"label {value}")
         fig.add_mesh3d(
@@ -94,7 +94,7 @@ def _set_scene(fig: go.Figure) -> None:
     fig.update_layout(legend={"x": 0, "y": 1, "yanchor": "top"})
 
 
-def _triangles(inside: np.ndarray, affine: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray, int]:
+def triangles(inside: np.ndarray, affine: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Give vertices (n, 3) mm, triangles (m, 3), m at most ``budget`` where possible, and the stride that this took."""
     low = np.array([np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))[0] for axis in range(3)])
     high = np.array([np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))[-1] for axis in range(3)])

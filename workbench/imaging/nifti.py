@@ -31,6 +31,9 @@ MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 1e-3}  # xyzt_units: metre, millimetre, mic
 SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
 COLORS = ("R", "G", "B")
 
+LABEL = "label"
+"""The modality of label maps."""
+
 
 @dataclass(frozen=True)
 class SeriesGrid(Grid):
@@ -116,13 +119,21 @@ def write_nifti(
     write_array(array, grid.affine, target, dtype=dtype, intent=intent, time_step_s=step)
 
 
+def write_result(volume: Volume, path: Path | str) -> None:
+    """Write a Volume as :func:`write_nifti`; one of the modality ``label`` as integers."""
+    if volume.modality == LABEL:
+        write_nifti(volume, path, dtype=np.int32, intent=LABEL)
+    else:
+        write_nifti(volume, path)
+
+
 def nifti_bytes(volume: Volume) -> bytes:
     """Give a Volume as the bytes of a .nii.gz file; where it has no number it gets its lowest one."""
     finite = np.isfinite(volume.data)
     lowest = volume.data[finite].min() if finite.any() else 0.0
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "image.nii.gz"
-        write_nifti(volume.with_data(np.where(finite, volume.data, lowest)), file)
+        write_result(volume.with_data(np.where(finite, volume.data, lowest)), file)
         return file.read_bytes()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workbench.errors import CohortError
 from workbench.imaging.cohort import Cohort
-from workbench.imaging.nifti import write_nifti
+from workbench.imaging.nifti import write_result
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
 from workbench.progress import Progress, silent
@@ -50,7 +50,7 @@ def write_predictions(
             made = predict(subject)
             if isinstance(made, Volume):
                 names.append(f"{subject.name}.nii.gz")
-                write_nifti(made, partial / names[-1])
+                write_result(made, partial / names[-1])
             else:
                 rows.append({"subject": subject.name, **made})
         if rows:

@@ -69,9 +69,9 @@ def read_job(job_id: str) -> Job:
     try:
         job = Job(**json.loads((_folder(job_id) / "status.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        raise RunError(f"There is no job {job_id!r} any more; start the import again.") from None
+        raise RunError(f"There is no job {job_id!r} any more; start it again.") from None
     if job.state == "running" and not _alive(job):
-        return replace(job, state="lost", message="The import's process ended before it was done; start it again.")
+        return replace(job, state="lost", message="Its process ended before it was done; start it again.")
     return job
 
 
@@ -86,7 +86,7 @@ def job_progress(job_id: str) -> Progress:
 
     def report(fraction: float, message: str) -> None:
         if (folder / "CANCEL").exists():
-            raise Cancelled("The import was cancelled; nothing was kept.")
+            raise Cancelled("It was cancelled; nothing half done was kept.")
         if time.monotonic() - last[0] > WRITE_SECONDS:
             last[0] = time.monotonic()
             _write(Job(job_id, fraction=fraction, message=message))

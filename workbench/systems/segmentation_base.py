@@ -39,7 +39,13 @@ from workbench.systems.segmentation_record import (
     scored_tables,
 )
 from workbench.systems.segmentation_settings import SegmentationSettings
-from workbench.systems.segmentation_views import first_kernels, held_out_scores, leave_examples, multiplications
+from workbench.systems.segmentation_views import (
+    first_kernels,
+    held_out_scores,
+    leave_examples,
+    multiplications,
+    only_class,
+)
 from workbench.systems.segmented import Segmented, on_own_lattice, since
 from workbench.systems.views import FilterBank
 from workbench.tasks.segmenting import Segmenter
@@ -312,6 +318,13 @@ class Segmentation(SegmentationSettings):
         store, where = data.held_out
         batches = self.held_out_batches(store)
         leave_examples(run, network, batches)
+        one = only_class(network, batches)
+        if one is not None:
+            run.log(
+                f"{MARK}The network says {data.record.output_names[one]} of every held-out voxel: it has learnt "
+                "nothing but which class is frequent. Lower the learning rate, train longer, or draw classes "
+                "equally often."
+            )
         scores = held_out_scores(network, batches, data.record.output_names, background=self.background)
         run.finish({"scores": scores, "scored_on": f"voxels with a class, drawn evenly, of {where}"})
 

@@ -33,7 +33,8 @@ def leave_examples(run: Run, network: nn.Module, batches: Sequence[dict[str, Ten
             name: y.abs().reshape(len(y), y.shape[1], -1).mean((0, 2)).numpy()
             for name, (_, y) in _seen(network, patches[:N_LOOKED_AT]).items()
         }
-    run.save_arrays("units", **{f"layer_{i}": u for i, u in enumerate(used.values(), 1)}, names=np.array(list(used)))
+    run.save_arrays("units", **{f"layer_{i}": u for i, u in enumerate(used.values(), 1)})
+    run.save_arrays("convolutions", names=np.array(list(used)))
 
 
 @torch.no_grad()
@@ -64,6 +65,13 @@ def held_out_scores(
     return scores
 
 
+@torch.no_grad()
+def only_class(network: nn.Module, batches: Sequence[dict[str, Tensor]]) -> int | None:
+    """Give the class that a network says of every voxel of some batches; None where it says several."""
+    said = {int(k) for batch in batches for k in classes_of_output(network(batch["image"])).unique()}
+    return next(iter(said)) if len(said) == 1 else None
+
+
 def classes_of_output(output: Tensor) -> Tensor:
     """Give the likeliest class of logits (B, K, *s) or of one probability (B, 1, *s): (B, *s) int64."""
     return (output[:, 0] > 0.5).long() if output.shape[1] == 1 else output.argmax(1)
@@ -81,7 +89,7 @@ def first_kernels(network: nn.Module, run: Run, depth: int, spacing_mm: float) -
         spacing_mm: edge of a voxel, 0 if images keep their own.
     """
     kept = run.load_arrays("units")
-    layers = [str(n) for n in kept["names"]]
+    layers = [str(n) for n in run.load_arrays("convolutions")["names"]]
     depth = min(max(1, depth), len(layers))
     name = layers[depth - 1]
     patches = torch.from_numpy(run.load_arrays("patches")["patches"])
