@@ -215,6 +215,15 @@ class PatchStore:
         x, y, z = self.shapes[index]
         return self._labels[index, 0, :x, :y, :z]
 
+    def inside(self, index: int) -> np.ndarray:
+        """Give where one subject's patches may be centered, (X, Y, Z) bool; everywhere if it has no mask."""
+        where = np.zeros(self.shapes[index], bool)
+        if "inside" not in self._tables:
+            return ~where
+        begins = self._tables["inside_begins"]
+        where.ravel()[self._tables["inside"][begins[index] : begins[index + 1]]] = True
+        return where
+
     def labels_at(self, subject_index: np.ndarray, centers: np.ndarray) -> np.ndarray:
         """Give the label at each center: (n,) int64."""
         if self._labels is None:

@@ -52,6 +52,7 @@ architecture_views  the parts of Figure 8 from a live network
 segmented           a segmented subject: label map, probabilities, uncertainty, scores
 segmentation_record  what a trained segmenting run must know, its prepared subjects, its tables of scores
 segmentation_base   systems that label every voxel: data, training, whole volumes, scores
+whole_images        whole images for networks that see them at once, and the threshold of what they say
 run_figures         the figures of a run, by name
 features/           Section 3.1
 segmentation/       Sections 3.3 and 3.4

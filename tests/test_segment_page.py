@@ -1,0 +1,204 @@
+"""The Segment page: what it says before, while and after a subject is segmented; every tab draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from scipy.ndimage import gaussian_filter
+from streamlit.testing.v1 import AppTest
+from test_pages import faults, open_page
+
+from workbench import workflow
+from workbench.errors import RunError
+from workbench.figures.architecture_parts import ArchitectureParts, Arrow, Maps
+from workbench.runs.job import Job
+from workbench.runs.status import Status
+from workbench.systems.label_classes import LabelClasses
+from workbench.systems.segmented import Segmented
+
+TISSUES = LabelClasses(("CSF", "GM", "WM"), ((1,), (2,), (3,)))
+LESIONS = LabelClasses(("lesion",), ((3,),))
+RUNS = {"one": "First", "two": "Second"}
+TABS = ["Slices", "Surfaces", "Threshold", "Reference", "Cohort", "Compare runs", "Network"]
+
+
+class FakeRuns:
+    """Two trained runs and what they have segmented; stands for the doors."""
+
+    def __init__(self, meaning: LabelClasses) -> None:
+        self.meaning = meaning
+        self.done = {(run, f"brain-0{i}") for run in RUNS for i in (1, 2)}
+        self.job = Job("1", "finished")
+        self.asked: list[Any] = []
+
+    def segmented(self, run: str, cohort: Any, subject: str) -> Segmented | None:
+        if (run, subject) not in self.done:
+            return None
+        found = workflow.open_cohort(cohort)[subject]
+        image = found.volume("T1")
+        labels = found.label_map(image)
+        assert labels is not None
+        truth = self.meaning.encode(labels)
+        blur = 0.6 if run == "one" else 1.2
+        p = np.stack([gaussian_filter((truth == k).astype(np.float32), blur) for k in range(self.meaning.n_classes)])
+        p = (p + 1e-6) / (p + 1e-6).sum(0)
+        lesions = self.meaning is LESIONS
+        return Segmented(image, p.argmax(0).astype(np.int32), p, labels >= 0, self.meaning, truth, 1.0, {}, lesions)
+
+    def scores(self, run: str, cohort: Any) -> dict[str, Any] | None:
+        found = {s: self.segmented(run, cohort, s).scores() for r, s in sorted(self.done) if r == run}  # type: ignore[union-attr]
+        if not found:
+            return None
+        return {"subjects": found, "summary": workflow.score_summary(found), "parts": dict.fromkeys(found, "test")}
+
+    def thresholds(self, run: str, cohort: Any, subject: str, name: str) -> list[dict[str, float]]:
+        return [{"threshold": t, "dice": 1 - abs(t - 0.4), "sensitivity": 1 - t, "specificity": t, "ppv": t}
+                for t in np.linspace(0, 1, 11)]  # fmt: skip
+
+    def start(self, run: str, cohort: str, subjects: list[str] | None) -> Job:
+        self.asked.append((run, cohort, subjects))
+        return self.job
+
+    def read_job(self, job_id: str) -> Job:
+        return self.job
+
+    def run(self, run: str) -> Any:
+        if run not in RUNS:
+            raise RunError(f"There is no run {run}.")
+        info = SimpleNamespace(system="nie2016", preset="cpu", cohort="/x/brains/cohort.csv")
+        return SimpleNamespace(id=run, title=RUNS[run], info=info, folder=Path(), result=lambda: {"finished": "1"},
+                               status=lambda: Status("finished", fraction=1.0))  # fmt: skip
+
+    def parts(self, run: str) -> ArchitectureParts:
+        return ArchitectureParts(
+            "small", ((Maps("", 1, (9, 9)), Maps("", 4, (7, 7))),), (Arrow("convolution", (3, 3)),)
+        )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("segment")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_DATA", str(folder))
+        workflow.make_phantom("brain", "brains", n_subjects=3, spacing_mm=8.0)
+    return folder
+
+
+@pytest.fixture
+def fake(root: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> FakeRuns:
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    made = FakeRuns(getattr(request, "param", TISSUES))
+    monkeypatch.setenv("WORKBENCH_DATA", str(root))
+    stands_for: dict[str, Any] = {
+        "open_run": made.run, "list_runs": lambda: [made.run(r) for r in RUNS], "alarms": lambda run: [],
+        "run_shows": lambda run, what: what in ("segment", "architecture_parts"), "segmented": made.segmented,
+        "segmented_subjects": lambda run, cohort: [s for r, s in sorted(made.done) if r == run],
+        "segmentation_scores": made.scores, "threshold_rows": made.thresholds, "start_segmenting": made.start,
+        "read_job": made.read_job, "architecture_parts": made.parts,
+        "score_against": lambda run, cohort, subject, file: made.segmented(run, cohort, subject).scores(),  # type: ignore[union-attr]
+        "compare": lambda runs: SimpleNamespace(settings=pd.DataFrame({r: [1] for r in runs}, index=["x"])),
+    }  # fmt: skip
+    for name, stand_in in stands_for.items():
+        monkeypatch.setattr(workflow, name, stand_in)
+    return made
+
+
+def show(**query: str) -> AppTest:
+    app = open_page("segment", **({"cohort": "brains", "run": "one", "subject": "brain-01"} | query))
+    assert not faults(app)
+    return app
+
+
+def test_every_tab_draws_and_the_link_opens_it_again(fake: FakeRuns) -> None:
+    assert [t.label for t in show().tabs][:7] == TABS
+    for tab in TABS[1:]:
+        app = show(tab=tab)
+        assert app.query_params["tab"] in (tab, [tab])
+        drawn = len(app.get("plotly_chart")) + len(app.get("image"))
+        assert drawn >= (0 if tab == "Reference" else 1), tab
+
+
+def test_the_table_of_a_subject_has_its_scores_and_the_viewer_its_layers(fake: FakeRuns) -> None:
+    app = show()
+    table = app.dataframe[0].value
+    truth = fake.segmented("one", "brains", "brain-01")
+    assert truth is not None
+    assert table["Dice"].tolist() == pytest.approx([s["dice"] for s in truth.scores().values()])
+    assert table["Structure"].tolist() == ["CSF", "GM", "WM"]
+
+
+@pytest.mark.parametrize("fake", [LESIONS], indirect=True)
+def test_lesions_have_a_tab_of_their_own(fake: FakeRuns) -> None:
+    app = show(tab="Lesions")
+    assert app.get("plotly_chart") and any("one voxel" in c.value for c in app.caption)
+
+
+def test_a_subject_that_is_not_segmented_offers_to_and_the_click_starts_it(fake: FakeRuns) -> None:
+    app = show(subject="brain-03")
+    assert any("not segmented" in i.value for i in app.info)
+    fake.job = Job("1", "running", 0.4, "Preparing brain-03")
+    app.session_state["entered"] = True
+    app.button(key="segment-one").click().run()
+    assert fake.asked == [("one", "brains", ["brain-03"])]
+    assert not faults(app) and app.button(key="segment-one").disabled
+    assert any("Cancel" in b.label for b in app.button)
+    fake.job = Job("1", "finished", 1.0)
+    fake.done.add(("one", "brain-03"))
+    app.session_state["entered"] = True
+    app.run()
+    assert any("Segmented" in s.value for s in app.success) and app.dataframe[0].value["Dice"].notna().all()
+
+
+def test_why_a_segmentation_failed_stays_until_the_next_start(fake: FakeRuns) -> None:
+    app = show(subject="brain-03")
+    fake.job = Job("1", "failed", 0.0, "Subject brain-03 has no T2 image; it has T1.")
+    for _ in range(2):
+        app.session_state["entered"] = True
+        (app.button(key="segment-one").click() if not fake.asked else app).run()
+        assert any("no T2 image" in e.value for e in app.error)
+    assert not app.button(key="segment-one").disabled
+
+
+def test_all_are_segmented_by_one_click(fake: FakeRuns) -> None:
+    app = show()
+    app.session_state["entered"] = True
+    app.button(key="segment-all").click().run()
+    assert fake.asked == [("one", "brains", None)]
+
+
+def test_the_threshold_moves_the_scores(fake: FakeRuns) -> None:
+    app = show(tab="Threshold")
+    before = {m.label: m.value for m in app.metric}
+    app.session_state["entered"] = True
+    app.slider(key="segment-threshold").set_value(0.4).run()
+    after = {m.label: m.value for m in app.metric}
+    assert before["Dice"] == "0.900" and after["Dice"] == "1.000" and before["Volume"] != after["Volume"]
+
+
+def test_runs_are_compared_on_the_subjects_they_share(fake: FakeRuns) -> None:
+    fake.done.discard(("two", "brain-02"))
+    app = show(tab="Compare runs")
+    assert any("1 subjects are left out" in c.value for c in app.caption)
+    fake.done -= {("two", "brain-01")}
+    assert any("Two runs with scores" in i.value for i in show(tab="Compare runs").info)
+
+
+def test_a_path_that_is_no_file_is_a_sentence(fake: FakeRuns, root: Path) -> None:
+    app = show(tab="Reference")
+    app.session_state["reference-way"] = "A file on this machine"
+    app.session_state["entered"] = True
+    app.run()
+    app.session_state["entered"] = True
+    app.text_input(key="reference-path").set_value("/nowhere.nii").run()
+    assert [e.value for e in app.error if "no file" in e.value]
+    mask = workflow.open_cohort("brains")["brain-01"].label
+    app.session_state["entered"] = True
+    app.text_input(key="reference-path").set_value(str(mask)).run()
+    assert not faults(app) and app.dataframe[0].value["Dice"].notna().all()
