@@ -179,7 +179,7 @@ def _verdicts(table: pd.DataFrame) -> list[str]:
                 (better if d.low > 0 else worse if d.high < 0 else open_).append(variant)
             where = "" if kind == "held out" else f" ({kind})"
             words = [
-                f"{verb} {', '.join(found)}"
+                f"{verb} {', '.join(f'*{name}*' for name in found)}"
                 for verb, found in (("beats", better), ("is beaten by", worse), ("is not told from", open_))
                 if found
             ]

@@ -176,6 +176,49 @@ def test_images_are_sent_to_the_regions_and_their_form_starts_a_job(
 
 
 @pytest.mark.slow
+def test_voxels_are_asked_for_with_their_mask(full: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench import workflow
+
+    asked: list[tuple[Any, dict[str, Any]]] = []
+
+    def note(*given: Any, **named: Any) -> Any:
+        asked.append((given, named))
+        raise WorkbenchError("enough")
+
+    monkeypatch.setattr(workflow, "start_extraction", note)
+    app = open_page("data", cohort="images")
+    app.session_state["data-tab"] = "Regions"
+    app.session_state["regions-kind"] = "voxels"
+    app.run()
+    assert not faults(app) and any("voxels in MNI space" in c.value for c in app.caption)
+    app.number_input(key="voxels-mm").set_value(12.0)
+    app.number_input(key="regions-fwhm").set_value(8.0)
+    app.selectbox(key="voxels-mask").select("epi").run()
+    click(app, "regions-go")
+    assert [e.value for e in app.error] == ["enough"]
+    (cohort, mask, name), more = asked[0]
+    assert (cohort, mask, name) == ("images", "epi", "images-voxels")
+    assert more["voxel_mm"] == 12 and more["cleaning"]["smoothing_fwhm_mm"] == 8 and more["reference"] is None
+
+
+@pytest.mark.slow
+def test_a_run_on_voxels_shows_maps_and_says_why_there_is_no_matrix(full: dict[str, str]) -> None:
+    from workbench import workflow
+
+    cohort = workflow.extract_regions("images", "gm", "voxels", voxel_mm=12)
+    run = workflow.train("plis2014", cohort.name, {"n_epochs": 2, "n_hidden": 6}, preset="quick")
+    assert run.status().state == "finished", run.status().message
+    app = show(run.id)
+    assert any("voxels of 12 mm" in m.value for m in app.markdown) and app.get("plotly_chart")
+    assert any("no matrix and no connectome" in i.value for i in app.info)
+    app.selectbox(key=f"reference-{run.id}-kind").select("seitzman").run()
+    assert not faults(app) and any("Seitzman" in s.value for s in app.success)
+    assert any("lie in one of" in c.value for c in app.caption)
+    app = show(run.id, tab="Methods")
+    assert "CanICA" in app.dataframe[0].value["Method"].tolist()
+
+
+@pytest.mark.slow
 def test_tables_are_described_and_need_no_regions(full: dict[str, str]) -> None:
     app = open_page("data", cohort="states")
     assert not faults(app)

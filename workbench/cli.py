@@ -265,7 +265,7 @@ def segment(
         return
     for structure, row in scores["summary"].items():
         mean, low, high = row["dice"]
-        print(f"Dice of {structure}: {mean:.3f} ({low:.3f} to {high:.3f})")
+        print(f"Dice of {structure}: {mean:.3f}" + (f" ({low:.3f} to {high:.3f})" if low == low else ", one subject"))
 
 
 @app.command()

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.app.networks_view import brief, functional_units, relative, unit_table, weight_csv
+from workbench.app.network_words import functional_units, unit_table, weight_csv
+from workbench.app.networks_view import brief, relative
 from workbench.app.regions_form import atlas_choices, has_4d, keep_atlas, names_beside, names_of_own
 from workbench.app.series_view import series_table, spread
 from workbench.errors import SettingsError

@@ -11,8 +11,10 @@ from workbench.app.reference import of_cohort, read_reference
 from workbench.errors import SettingsError
 
 UNPLACED = np.full((3, 3), np.nan)
-FOUND = SimpleNamespace(regions=("A", "B", "C"), networks=("", "old", ""), coordinates_mm=UNPLACED)
-NUMBERED = SimpleNamespace(regions=("region 1", "region 2"), networks=("", ""), coordinates_mm=UNPLACED[:2])
+FOUND = SimpleNamespace(regions=("A", "B", "C"), networks=("", "old", ""), coordinates_mm=UNPLACED, voxel_mm=None)
+NUMBERED = SimpleNamespace(
+    regions=("region 1", "region 2"), networks=("", ""), coordinates_mm=UNPLACED[:2], voxel_mm=None
+)
 
 
 @pytest.mark.parametrize("sep", [",", "\t", ";"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from workbench.figures.connectivity_matrix import connectivity_matrix, runs
@@ -22,7 +23,7 @@ from workbench.figures.edges import (
     width_classes,
 )
 from workbench.figures.functional_networks import FunctionalUnit, _spread, functional_networks
-from workbench.figures.glass_brain import Place, glass_brain, side_by_side, template_views
+from workbench.figures.glass_brain import Place, draw_map, glass_brain, side_by_side, template_views
 from workbench.imaging.brain_surface import BrainSurface
 
 MATRIX = np.array([
@@ -47,6 +48,39 @@ def test_edges_are_the_strongest_and_never_the_diagonal() -> None:
     assert shown_edges(MATRIX, value=0.2).value.tolist() == [0.2, -0.5, 0.9]
     assert shown_edges(MATRIX, value=0.15, most=1).value.tolist() == [0.9]
     assert shown_edges(np.eye(3)).value.size == 0
+
+
+def test_a_map_of_voxels_shows_the_largest_value_along_the_view_at_its_place() -> None:
+    places = np.array([[x, y, z] for x in (0.0, 8) for y in (-16.0, -8, 0) for z in (8.0, 16)])
+    values = np.array([0, 1, -3, 2, np.nan, 0, 5, 0, 0, 0, 0, -4.0])
+    voxels = Regions([str(i) for i in range(12)], places, (), 8.0)
+    fig, place = go.Figure(), side_by_side(template_views(), ("axial",))[0]
+    draw_map(fig, place, voxels, values, (5.0, "weight"), "light")
+    (drawn,) = fig.data
+    expected = {(0, -16): 1, (0, -8): -3, (8, -16): 5, (8, 0): -4}
+    found = {
+        (round(drawn.x0 + i * drawn.dx - place.shift[0]), round(drawn.y0 + j * drawn.dy - place.shift[1])): v
+        for j, row in enumerate(np.asarray(drawn.z)) for i, v in enumerate(row) if np.isfinite(v)
+    }  # fmt: skip
+    assert found == expected
+    draw_map(fig, place, voxels, np.zeros(12), (1.0, "weight"), "light")
+    assert len(fig.data) == 1, "nothing is drawn of nothing"
+
+
+def test_units_of_voxels_are_maps_and_emptied_ones_are_left_out() -> None:
+    places = np.array([[8.0 * i, 8.0 * j, 8.0 * k] for i in range(4) for j in range(4) for k in range(3)])
+    voxels = Regions([str(i) for i in range(48)], places, ["a", "b"] * 24, 8.0)
+    weights = np.random.default_rng(0).normal(size=(3, 48)) * np.array([[1], [1], [0.001]])
+    units = [
+        FunctionalUnit(f"unit {i}", w, "a", p, 0.5)
+        for i, (w, p) in enumerate(zip(weights, (0.9, 0.3, 0.2), strict=True))
+    ]
+    fig = functional_networks(units, voxels, n_regions=5)
+    maps = [t for t in fig.data if t.name == "map"]
+    assert len(maps) == 2 * 3, "three views of each unit that holds something"
+    assert all(0 < np.isfinite(np.asarray(t.z, float)).sum() <= 5 for t in maps)
+    texts = " ".join(str(a.text) for a in fig.layout.annotations)
+    assert "1 units with next to no weight" in texts and "unit 2" not in texts and "Voxels of several" in texts
 
 
 def test_two_thresholds_and_odd_shapes_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,23 @@ def methods_view(run_id: str) -> None:
     _results(run_id, "In brackets: 95 % intervals. Methods are fitted to the same volumes, with as many components.")
     for name in ("reproducibility", "comparison"):
         chart(_figure(run_id, state.trained(run_id), name, state.theme()), f"{name}-{run_id}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            "Units that the other methods find most alike, each beside its partner: the assignment of maps to units "
+            "with the largest sum of |r|. Several units may hold one network, and a partner stands for one unit only."
+        )
+        if regional_reads.has_atlas(run_id):
+            save(f"maps-{run_id}", files={f"{m}.nii.gz": _maps(run_id, m) for m in _compared(run_id)})
+
+
+def _compared(run_id: str) -> list[str]:
+    """Name the methods whose maps a run keeps."""
+    summary = (workflow.open_run(run_id).result() or {}).get("summary", {})
+    return list(dict.fromkeys(str(name).split(":")[0] for name in summary))
+
+
+def _maps(run_id: str, method: str) -> Callable[[], bytes]:
+    return lambda: workflow.component_maps(run_id, method)
 
 
 def depth_view(run_id: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from workbench import workflow
@@ -13,10 +12,12 @@ from workbench.app import regional_reads, state
 from workbench.app.connectome_view import connectome_view
 from workbench.app.downloads import Bytes, chart, save
 from workbench.app.messages import guard, plain
+from workbench.app.network_words import functional_units, no_pure_unit, unit_table, weight_csv
 from workbench.app.reference import Reference, reference, reference_form
+from workbench.app.voxel_maps_view import no_matrix, voxel_maps_view
 from workbench.figures.connectivity_matrix import connectivity_matrix
 from workbench.figures.connectome import connectome
-from workbench.figures.functional_networks import FunctionalUnit, functional_networks
+from workbench.figures.functional_networks import functional_networks
 from workbench.figures.glass_brain import glass_brain
 from workbench.figures.state_patterns import brain_panels
 from workbench.figures.strips import weight_strips
@@ -32,6 +33,9 @@ SHARE, VALUE = "Strongest share", "Least |value|"
 def networks_view(run_id: str) -> None:
     """Draw Figure 10 of a run, and below it one of its networks, linked."""
     found = regional_reads.networks(run_id)
+    if found.voxel_mm is not None:
+        voxel_maps_view(run_id, found)
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(width="stretch"):
             st.markdown(f"**{len(found.titles)} units over {len(found.regions)} regions**: the {plain(found.of_what)}.")
@@ -39,44 +43,16 @@ def networks_view(run_id: str) -> None:
     known = reference(run_id, found)
     st.caption(plain(" ".join([known.sentence, regional_reads.left_out(run_id)])))
     top = _figure_10(run_id, found, known)
+    if found.connectivity is None:
+        st.info(no_matrix(len(found.regions)), icon=":material/info:")
+        return
     st.subheader("One network, linked", anchor=False)
     st.fragment(_one_network)(run_id, found, known, top)
-
-
-def functional_units(found: Any, overlap: Any) -> list[FunctionalUnit]:
-    """Give the units with the reference network that each overlaps with most."""
-    return [
-        FunctionalUnit(title, w, overlap.names[best], float(purity), float(dice[best]))
-        for title, w, best, purity, dice in zip(
-            found.titles, found.weights, overlap.best, overlap.purity, overlap.dice, strict=True
-        )
-    ]
 
 
 def brief(name: str, most: int = 10) -> str:
     """Leave out the middle of a long name: what tells regions apart stands at both ends."""
     return name if len(name) <= most else f"{name[: most - 5].strip()}…{name[-4:].strip()}"
-
-
-def unit_table(found: Any, overlap: Any | None, top: int) -> pd.DataFrame:
-    """Give a row a unit: its network, purity, Dice and strongest regions; the purest first."""
-    order = np.argsort(-np.abs(found.weights), axis=1, kind="stable")[:, :top]
-    rows = pd.DataFrame(
-        {"unit": found.titles, "strongest regions": ["; ".join(found.regions[i] for i in row) for row in order]}
-    )
-    if overlap is None:
-        return rows
-    rows.insert(1, "network", [overlap.names[best] for best in overlap.best])
-    rows.insert(2, "purity", overlap.purity)
-    rows.insert(3, "dice", [dice[best] for dice, best in zip(overlap.dice, overlap.best, strict=True)])
-    return rows.sort_values(["purity", "dice"], ascending=False, kind="stable").reset_index(drop=True)
-
-
-def weight_csv(found: Any) -> bytes:
-    """Give the weights as they are, a row a unit and a column a region."""
-    table = pd.DataFrame(found.weights, columns=list(found.regions))
-    table.insert(0, "unit", list(found.titles))
-    return table.to_csv(index=False).encode()
 
 
 def _figure_10(run_id: str, found: Any, known: Reference) -> int:
@@ -94,12 +70,8 @@ def _figure_10(run_id: str, found: Any, known: Reference) -> int:
             "Figure 10 of the review. Purity: share of a unit's strongest regions that lie in one reference network; "
             "Dice: their overlap with all of it. The name is that of the largest overlap, however small."
         )
-        if float(overlap.purity.max()) < pure / 100:
-            best = int(overlap.purity.argmax())
-            st.markdown(
-                f"No unit is one network at a purity of {pure} %: the purest is {found.titles[best]} with "
-                f"{overlap.purity[best]:.0%} in {plain(overlap.names[overlap.best[best]])}. All are drawn as mixed."
-            )
+        if said := no_pure_unit(found, overlap, pure):
+            st.markdown(said)
         short = known.regions(tuple(brief(name) for name in found.regions))
         fig = functional_networks(
             functional_units(found, overlap), short, n_regions=max(FEWEST, top), pure_from=pure / 100,

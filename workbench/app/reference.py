@@ -26,15 +26,17 @@ class Reference(NamedTuple):
         networks: (R,), "" where unknown.
         coordinates_mm: (R, 3), NaN where unknown.
         sentence: where they come from.
+        voxel_mm: edge of the cubes where the regions are voxels.
     """
 
     networks: tuple[str, ...]
     coordinates_mm: np.ndarray
     sentence: str
+    voxel_mm: float | None = None
 
     def regions(self, names: tuple[str, ...]) -> Regions:
         """Give the regions as figures take them."""
-        return Regions(names, self.coordinates_mm, self.networks)
+        return Regions(names, self.coordinates_mm, self.networks, self.voxel_mm)
 
 
 def reference(run_id: str, found: Any) -> Reference:
@@ -48,12 +50,12 @@ def of_cohort(found: Any) -> Reference:
     named = len({n for n in found.networks if n})
     n_placed = int(np.isfinite(found.coordinates_mm).all(1).sum())
     words = f"{named} networks" if named else "no networks"
-    placed = (
-        "all regions have" if n_placed == len(found.regions) else f"{n_placed} of {len(found.regions)} regions have"
-    )
+    what = "regions" if found.voxel_mm is None else "voxels"
+    placed = f"all {what} have" if n_placed == len(found.regions) else f"{n_placed} of {len(found.regions)} {what} have"
     return Reference(
         found.networks, found.coordinates_mm, f"The cohort's regions.csv: {words}; {placed} coordinates."
         if named or n_placed else "The cohort brings neither networks nor coordinates of its regions.",
+        found.voxel_mm,
     )  # fmt: skip
 
 

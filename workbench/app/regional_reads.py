@@ -63,6 +63,16 @@ def left_out(run_id: str) -> str:
     return f"{len(names)} regions are left out, for want of a signal in somebody: {shown}."
 
 
+def networks_by(run_id: str, atlas: str, names: Path | None) -> tuple[str, ...]:
+    """Give the network of each region or voxel of a run in another atlas."""
+    return _networks_by(run_id, trained(run_id), atlas, None if names is None else str(names))
+
+
+def on_template(run_id: str, unit: int) -> Any:
+    """Give the MNI152 brain, and a unit's weights on its lattice."""
+    return _on_template(run_id, trained(run_id), unit)
+
+
 def has_atlas(run_id: str) -> bool:
     """Say whether the run's cohort has a label atlas, so that a unit has a map."""
     cohort = cohort_of(run_id)
@@ -89,6 +99,16 @@ def _networks(run_id: str, version: str) -> Any:
 @st.cache_resource(max_entries=30, show_spinner=False)
 def _overlap(run_id: str, version: str, top: int, reference: tuple[str, ...]) -> Any:
     return workflow.network_overlap(run_id, top, reference)
+
+
+@st.cache_resource(max_entries=6, show_spinner="Reading the reference")
+def _networks_by(run_id: str, version: str, atlas: str, names: str | None) -> tuple[str, ...]:
+    return workflow.networks_by(run_id, atlas, names)
+
+
+@st.cache_resource(max_entries=20, show_spinner="Painting the unit")
+def _on_template(run_id: str, version: str, unit: int) -> Any:
+    return workflow.unit_on_template(run_id, unit)
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the states")

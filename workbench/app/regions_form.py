@@ -1,4 +1,4 @@
-"""From 4-D images to the time series of regions: the atlas, the cleaning, and the job that does it (Section 3.5)."""
+"""From 4-D images to time series of regions or voxels: atlas or mask, cleaning, and the job that does it (3.5)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ COORDINATES = {
     "dosenbach": "Dosenbach, 160 spheres in six networks",
     "seitzman": "Seitzman, 300 spheres with networks",
 }
+KINDS = {"regions": "Regions of an atlas", "voxels": "Voxels of a mask"}
+MASKS = {
+    "gm": "MNI gray matter", "brain": "MNI brain", "epi": "The brain found in the images", MINE: "A mask of mine",
+}  # fmt: skip
+NAMED_BY = {"": "nothing yet", OWN: "the cohort's own atlas", "dosenbach": "Dosenbach", "seitzman": "Seitzman"}
 SCALES = {"zscore_sample": "z-score", "psc": "percent of the mean", "none": "as it is"}
 SCRUBS = {"drop": "leave them out", "interpolate": "draw a line over them"}
 REGRESSORS = {
@@ -43,22 +48,30 @@ def regions_form(cohort: Any) -> None:
         st.toast("The regions are extracted; this is the new cohort.", icon=":material/check_circle:")
         st.rerun()
     st.markdown(
-        "The images of every subject are averaged over the regions of an atlas and cleaned; the result is a new cohort "
-        "of time series. The atlas must lie in the space of the images."
+        "The images of every subject are averaged over the regions of an atlas, or over the cubes of a mask, and "
+        "cleaned; the result is a new cohort of time series. Atlas or mask must lie in the space of the images."
     )
-    atlas, radius = _ask_atlas(cohort)
+    kind = st.segmented_control(
+        "Columns of the new series", list(KINDS), default="regions", required=True, key="regions-kind",
+        format_func=KINDS.__getitem__, help="Plis 2014 learns from voxels; Kim and Suk 2016 need regions.",
+    )  # fmt: skip
+    of: dict[str, Any] = {}
+    if kind == "voxels":
+        atlas, of = _ask_mask(cohort)
+    else:
+        atlas, of["radius_mm"] = _ask_atlas(cohort)
     cleaning, tr_s = _ask_cleaning(cohort)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = new_name("regions", f"{cohort.name}-regions")
+        name = new_name(str(kind), f"{cohort.name}-{kind}")
         leave_out = st.toggle(
             "Leave out who fails", key="regions-leave", help="Otherwise the first subject that fails ends it, by name."
         )
     if st.button(
-        "Extract the regions", type="primary", icon=":material/play_arrow:", key="regions-go", disabled=atlas is None
+        f"Extract the {kind}", type="primary", icon=":material/play_arrow:", key="regions-go", disabled=atlas is None
     ):
-        with guard("extract these regions"):
+        with guard(f"extract these {kind}"):
             on_error = "leave out" if leave_out else "stop"
-            more = {"radius_mm": radius, "cleaning": cleaning, "tr_s": tr_s, "on_error": on_error}
+            more = of | {"cleaning": cleaning, "tr_s": tr_s, "on_error": on_error}
             job = _start(cohort, str(atlas), name, more)
             follow(job.id, name)
 
@@ -129,6 +142,38 @@ def _ask_atlas(cohort: Any) -> tuple[str | None, float]:
     return (MINE if image is not None else None), radius
 
 
+def _ask_mask(cohort: Any) -> tuple[str | None, dict[str, Any]]:
+    """Ask for the mask, the size of voxels and what names their networks; no mask where an upload has not come."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox("Mask", list(MASKS), key="voxels-mask", format_func=MASKS.__getitem__, width=300)
+        mm = float(st.number_input("Edge of a voxel (mm)", 2.0, 20.0, 8.0, 1.0, key="voxels-mm", width=170))
+        has_own = (Path(cohort.path).parent / "atlas.nii.gz").is_file()
+        names = [n for n in NAMED_BY if n != ("" if has_own else OWN)]
+        named_by = st.selectbox(
+            "Networks are named by", names, key="voxels-reference",
+            format_func=NAMED_BY.__getitem__, width=240, help="Another reference can be chosen on the Networks page.",
+        )  # fmt: skip
+    if chosen in ("gm", "brain"):
+        n = _mask_size(str(chosen), mm)
+        st.caption(
+            f"{n:,} voxels in MNI space: the images have to be normalized to it. A thousand volumes of them take "
+            f"{n * 4e-3:.3g} MB, and about ten times as much while they are cleaned."
+        )
+    elif chosen == "epi":
+        st.caption("What stands out from the background in the first volumes of every image, as far as all share it.")
+    reference = None if named_by in ("", OWN) else str(named_by)  # the cohort's own is taken where nothing is said
+    of = {"voxel_mm": mm, "reference": reference}
+    if chosen != MINE:
+        return str(chosen), of
+    image = st.file_uploader("Mask (NIfTI, above 0 inside)", type=["nii", "gz"], key="regions-image", width=380)
+    return (MINE if image is not None else None), of
+
+
+@st.cache_data(max_entries=20, show_spinner="Counting voxels")
+def _mask_size(mask: str, mm: float) -> int:
+    return workflow.mask_size(mask, mm)
+
+
 def _ask_cleaning(cohort: Any) -> tuple[dict[str, Any], float | None]:
     """Ask how signals are cleaned; give what differs from the usual, and the repetition time in s or None."""
     n_confounds = sum(bool(s.covariates.get("confounds")) for s in cohort)
@@ -170,7 +215,7 @@ def _ask_cleaning(cohort: Any) -> tuple[dict[str, Any], float | None]:
 
 def _start(cohort: Any, chosen: str, name: str, more: dict[str, Any]) -> Any:
     """Put the atlas where the job finds it, and start the job; an upload that does not work is not kept."""
-    if chosen in COORDINATES:
+    if chosen in COORDINATES or chosen in ("gm", "brain", "epi"):
         return workflow.start_extraction(cohort.name, chosen, name, **more)
     known = set(atlases_dir().glob("*"))
     if chosen == OWN:
@@ -178,7 +223,7 @@ def _start(cohort: Any, chosen: str, name: str, more: dict[str, Any]) -> Any:
         own_names = names_of_own((folder / "regions.csv").read_text(encoding="utf-8-sig")).encode()
         image = keep_atlas((folder / "atlas.nii.gz").read_bytes(), f"{cohort.name}.nii.gz", own_names, "names.csv")
     elif chosen == MINE:
-        given, listed = st.session_state["regions-image"], st.session_state["regions-names"]
+        given, listed = st.session_state["regions-image"], st.session_state.get("regions-names")
         names, names_name = (None, "") if listed is None else (listed.getvalue(), listed.name)
         image = keep_atlas(given.getvalue(), given.name, names, names_name)
     else:

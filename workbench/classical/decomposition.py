@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from workbench.errors import CohortError, SettingsError
 
 Method = Literal["fast_ica", "spatial_ica", "pca", "dictionary", "nmf"]
 VoxelMethod = Literal["can_ica", "dictionary"]
+LARGE = 500  # columns and rows from which only the largest singular values are sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ def decompose(x: np.ndarray, method: Method, n_components: int, seed: int = 0, *
             f"got {n_components}."
         )
     mean = signals.min(0) if method == "nmf" else signals.mean(0)
-    rank = np.linalg.matrix_rank(signals - signals.mean(0))
+    rank = rank_up_to(signals - signals.mean(0), n_components)
     if rank < n_components and method != "nmf":
         raise CohortError(
             f"The signals have {rank} independent directions, fewer than {n_components} components; ask for fewer."
@@ -90,9 +91,17 @@ def decompose(x: np.ndarray, method: Method, n_components: int, seed: int = 0, *
     return _in_order(maps, courses, mean, _convergence(caught))
 
 
+def rank_up_to(x: np.ndarray, most: int) -> int:
+    """Give how many independent directions the rows of (T, R) have; of large ones at most ``most``."""
+    if min(x.shape) <= LARGE:
+        return int(np.linalg.matrix_rank(x))
+    s = _largest(x, min(most, min(x.shape)), 0)[1]
+    return int((s > s[0] * max(x.shape) * np.finfo(np.float64).eps).sum())
+
+
 def decompose_images(
-    images: Sequence[Path],
-    mask: Path,
+    images: Sequence[Any],
+    mask: Any,
     n_components: int,
     *,
     method: VoxelMethod = "can_ica",
@@ -106,8 +115,8 @@ def decompose_images(
     maps (Mensch et al., ISBI 2016) that starts from it. Signals are detrended and standardized by voxel.
 
     Args:
-        images: 4-D NIfTI files on one grid.
-        mask: 3-D NIfTI file on the same grid; the voxels to look at.
+        images: 4-D NIfTI files on one grid, or such images in memory.
+        mask: 3-D NIfTI file or image on the same grid; the voxels to look at.
         n_components: K.
         method: which.
         smoothing_fwhm_mm: full width at half maximum of a Gaussian; none without it.
@@ -130,12 +139,12 @@ def decompose_images(
     kind = CanICA if method == "can_ica" else partial(DictLearning, alpha=sparsity)
     model = kind(
         n_components=n_components,
-        mask=str(mask),
+        mask=str(mask) if isinstance(mask, Path) else mask,
         smoothing_fwhm=smoothing_fwhm_mm,
         standardize="zscore_sample",
         random_state=seed,
     )
-    files = [str(image) for image in images]
+    files = [str(image) if isinstance(image, Path) else image for image in images]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -146,15 +155,25 @@ def decompose_images(
                 f"These images could not be decomposed into {n_components} components: {error}"
             ) from error
     maps = np.asarray(model.components_, np.float64)
-    return _in_order(maps, courses, np.zeros(maps.shape[1]), _convergence(caught))
+    filled = maps.any(axis=1)  # a map of which the threshold left nothing has no course
+    notes = _convergence(caught)
+    if not filled.all():
+        notes += (f"{int((~filled).sum())} of {len(maps)} maps are empty and left out",)
+    if not filled.any():
+        raise CohortError(f"No map is left of {n_components} components; the images may hold nothing but noise.")
+    return _in_order(maps[filled], courses, np.zeros(maps.shape[1]), notes)
 
 
 def _fast_ica(x: np.ndarray, n: int, seed: int, _: float) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.decomposition import FastICA
 
     model = FastICA(n, whiten="unit-variance", max_iter=1000, tol=1e-4, random_state=seed)
-    courses = model.fit_transform(x)
-    return model.mixing_.T, courses
+    if min(x.shape) <= LARGE:
+        courses = model.fit_transform(x)
+        return model.mixing_.T, courses
+    left, sizes, axes = _largest(x, n, seed)  # whitening keeps these alone
+    courses = model.fit_transform(left * sizes)
+    return model.mixing_.T @ axes, courses
 
 
 def _spatial_ica(x: np.ndarray, n: int, seed: int, _: float) -> tuple[np.ndarray, np.ndarray]:
@@ -162,8 +181,20 @@ def _spatial_ica(x: np.ndarray, n: int, seed: int, _: float) -> tuple[np.ndarray
     from sklearn.decomposition import FastICA
 
     model = FastICA(n, whiten="unit-variance", max_iter=1000, tol=1e-4, random_state=seed)
-    maps = model.fit_transform(x.T).T
+    if min(x.shape) <= LARGE:
+        maps = model.fit_transform(x.T).T
+    else:
+        scores = _largest(x - x.mean(1, keepdims=True), n, seed)
+        maps = model.fit_transform(scores[2].T * scores[1]).T
     return maps, x @ np.linalg.pinv(maps)
+
+
+def _largest(x: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the largest singular values (n,) with their vectors (T, n) and (n, R), by random projection."""
+    from sklearn.utils.extmath import randomized_svd
+
+    u, s, axes = randomized_svd(np.asarray(x, np.float64), n, n_iter=7, random_state=seed)
+    return u, s, axes
 
 
 def _pca(x: np.ndarray, n: int, seed: int, _: float) -> tuple[np.ndarray, np.ndarray]:
@@ -211,5 +242,6 @@ def _in_order(maps: np.ndarray, courses: np.ndarray, mean: np.ndarray, notes: tu
 def _convergence(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
     from sklearn.exceptions import ConvergenceWarning
 
-    said = {str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)}
-    return tuple(sorted(f"not converged: {text}" for text in said))
+    # with the gap and the tolerance, which follow, a dictionary has a sentence of its own for every course
+    said = {str(w.message).split(". ")[0].rstrip(".") for w in caught if issubclass(w.category, ConvergenceWarning)}
+    return tuple(sorted(f"not converged: {text}." for text in said))

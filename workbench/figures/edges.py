@@ -24,11 +24,13 @@ class Regions:
         names: (R,).
         coordinates_mm: (R, 3) RAS; NaN where a region has no known place: it is listed but not drawn on a brain.
         networks: (R,) names of networks, ``""`` where unknown; empty for no networks at all.
+        voxel_mm: edge of the cubes where the regions are voxels on one lattice, which are drawn as a map.
     """
 
     names: Sequence[str]
     coordinates_mm: np.ndarray | None = None
     networks: Sequence[str] = ()
+    voxel_mm: float | None = None
 
     def __post_init__(self) -> None:
         n = len(self.names)

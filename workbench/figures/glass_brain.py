@@ -20,7 +20,7 @@ from workbench.figures.edges import (
     strengths,
     width_classes,
 )
-from workbench.figures.theme import INK, MUTED, PAPER, Theme, faded, finish, mix, note
+from workbench.figures.theme import DIVERGING, INK, MUTED, PAPER, Theme, faded, finish, mix, note
 from workbench.imaging.brain_surface import BrainView, ViewName, brain_views
 
 MOST_EDGES = 3000
@@ -190,6 +190,38 @@ def draw_dots(fig: go.Figure, place: Place, points_mm: np.ndarray, dots: Dots) -
             "symbol": [dots.symbols[i] for i in order] if dots.symbols else "circle",
             "line": {"width": 1, "color": [mix(dots.colors[i], dots.edge, 0.5) for i in order]},
         },
+    )  # fmt: skip
+
+
+def draw_map(
+    fig: go.Figure, place: Place, regions: Regions, values: np.ndarray, how: tuple[float, str], theme: Theme
+) -> None:
+    """Draw values of voxels (V,) as the largest |value| along the view; 0 and NaN are not drawn; mutates ``fig``.
+
+    Args:
+        fig: the figure.
+        place: where.
+        regions: voxels, with coordinates.
+        values: of the voxels.
+        how: |value| at the ends of the colours, and what the values measure.
+        theme: the page it is shown on.
+    """
+    limit, quantity = how
+    step = regions.voxel_mm or 1.0
+    drawn = regions.placed & np.isfinite(values) & (values != 0)
+    if not drawn.any():
+        return
+    flat, shown = regions.places[drawn][:, [place.view.across, place.view.up]], np.asarray(values, float)[drawn]
+    low = flat.min(0)
+    at = np.rint((flat - low) / step).astype(int)
+    picture = np.full(at.max(0)[::-1] + 1, np.nan)
+    for i in np.argsort(np.abs(shown), kind="stable"):  # the largest last
+        picture[at[i, 1], at[i, 0]] = shown[i]
+    start = low + place.shift
+    fig.add_heatmap(
+        z=picture.astype(np.float32), x0=start[0], dx=step, y0=start[1], dy=step, zmin=-limit, zmax=limit,
+        colorscale=DIVERGING[theme], showscale=False, hoverongaps=False, name="map", opacity=0.9,
+        hovertemplate=f"{quantity} %{{z:+.3g}}<extra></extra>", **place.axes,
     )  # fmt: skip
 
 

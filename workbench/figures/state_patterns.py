@@ -9,12 +9,22 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.figures.edges import Regions
-from workbench.figures.glass_brain import Dots, draw_brain, draw_dots, finish_axes, side_by_side, template_views
+from workbench.figures.glass_brain import (
+    Dots,
+    draw_brain,
+    draw_dots,
+    draw_map,
+    finish_axes,
+    side_by_side,
+    template_views,
+)
 from workbench.figures.states import state_color
 from workbench.figures.strips import weight_strips
 from workbench.figures.theme import DIVERGING, INK, Theme, colorbar, finish, mix, note
 
 PANEL_PX, COLUMNS = 190, 3
+DRAWN = 0.25
+"""Of the largest |value|, below which a voxel is not drawn, so that the brain is seen."""
 
 
 def state_patterns(
@@ -58,6 +68,8 @@ def brain_panels(
 ) -> go.Figure:
     """Draw each row of values on a glass brain from above and from the right, in a grid.
 
+    Voxels are drawn as the one of largest |value| along the view, down to a quarter of the largest.
+
     Args:
         maps: (n, R); a row that is all NaN leaves its panel empty.
         regions: those with coordinates are drawn.
@@ -75,12 +87,17 @@ def brain_panels(
     for panel, values in enumerate(maps):
         axes = ("x", "y") if panel == 0 else (f"x{panel + 1}", f"y{panel + 1}")
         places = side_by_side(template_views(), ("axial", "sagittal"), *axes)
-        share = np.clip(np.nan_to_num(values[own]) / span, -1, 1)
-        told = [f"<b>{regions.names[i]}</b><br>{quantity} {values[i]:+.3g}" for i in own]
-        dots = Dots(4 + 9 * np.abs(share), [diverging(float(s), theme) for s in share], told)
         for place in places:
             draw_brain(fig, place, theme)
-            if np.isfinite(values).any():
+        if regions.voxel_mm is not None:
+            strong = np.where(np.abs(values) >= DRAWN * span, values, np.nan)
+            for place in places:
+                draw_map(fig, place, regions, strong, (span, quantity), theme)
+        elif np.isfinite(values).any():
+            share = np.clip(np.nan_to_num(values[own]) / span, -1, 1)
+            told = [f"<b>{regions.names[i]}</b><br>{quantity} {values[i]:+.3g}" for i in own]
+            dots = Dots(4 + 9 * np.abs(share), [diverging(float(s), theme) for s in share], told)
+            for place in places:
                 draw_dots(fig, place, regions.places[own], dots)
         finish_axes(fig, places)
     bar = colorbar(theme, quantity, len=min(1.0, 220 / (PANEL_PX * rows)))

@@ -23,6 +23,7 @@ File formats live in this room and nowhere else. Its files, in reading order:
     geometry        resample, crop, pad, put back, warp
     brain_surface   surface and outlines of the MNI152 brain, behind networks
     intensity       z-score, windows, percentiles, histogram matching, bias field
+    standardization  landmarks of histograms, learnt on some images and applied to others
     arrays          .npy and .npz: headers first, no pickles
     feature_vectors  one row of numbers with their names
     series_text     columns of numbers in text, with or without a header
@@ -36,6 +37,7 @@ File formats live in this room and nowhere else. Its files, in reading order:
     confounds       motion and other nuisance signals
     cleaning        trend, filters, motion, scrubbing, scale
     region_means    mean signal of each region, a block of volumes at a time
+    voxels          voxels inside a mask as the columns of a table, on one lattice
     bold            4-D image to regional series
     regional_cohort  everybody's series over the same regions
     regional_extraction  a cohort of 4-D images to a cohort of tables

@@ -25,6 +25,7 @@ from workbench.imaging.volume import Volume
 
 CoordinateAtlas = Literal["power", "dosenbach", "seitzman"]
 MAX_REGIONS = 5000
+MAX_VOXELS = 250_000  # of a lattice, each a region of its own
 MAX_VALUE = 2**24  # what float32 voxels hold exactly
 RADIUS_MM = 5.0
 
@@ -58,6 +59,15 @@ class Atlas:
         return len(self.regions)
 
     @property
+    def voxel_mm(self) -> float | None:
+        """Edge of the cubes of a lattice, where every region is one voxel; None of other atlases."""
+        if self.labels is None or np.count_nonzero(self.labels.data[0]) != self.n_regions:
+            return None
+        edges = np.diag(self.labels.affine)[:3]
+        is_cube = np.allclose(self.labels.affine[:3, :3], np.diag(edges)) and np.allclose(edges, edges[0])
+        return float(edges[0]) if is_cube and edges[0] > 0 else None
+
+    @property
     def table(self) -> RegionTable:
         """Its regions as they are written to regions.csv."""
         return RegionTable(self.regions, self.coordinates_mm, self.networks)
@@ -67,6 +77,7 @@ def read_label_atlas(
     image: Path | str,
     names: Path | str | Mapping[int, str] | None = None,
     networks: Mapping[int, str] | None = None,
+    most: int = MAX_REGIONS,
 ) -> Atlas:
     """Read a label image whose voxels hold whole numbers, 0 outside.
 
@@ -75,6 +86,7 @@ def read_label_atlas(
         names: value → name, or a CSV, TSV or text file with a row a region: value, name and, if it likes, network.
             Regions without a name are called after their value.
         networks: value → network; before what the file says.
+        most: regions.
 
     Raises:
         FileError: a file cannot be read, or the names fit none of the values.
@@ -82,7 +94,7 @@ def read_label_atlas(
     """
     path = Path(image)
     volume = read_volume(path, "label", non_finite="zero")
-    values = _label_values(volume, path.name)
+    values = _label_values(volume, path.name, most)
     found = names if isinstance(names, Mapping) or names is None else read_region_names(Path(names), values)
     known = found if isinstance(found, RegionNames) else RegionNames(dict(found or {}), {})
     if known.names and not known.names.keys() & set(values.tolist()):
@@ -131,7 +143,8 @@ def write_atlas(folder: Path, atlas: Atlas) -> None:
         rows = np.searchsorted(atlas.label_values, atlas.labels.data[0]).clip(max=atlas.n_regions - 1)
         inside = atlas.label_values[rows] == atlas.labels.data[0]
         numbered = atlas.labels.with_data(np.where(inside, rows + 1, 0))
-        write_nifti(numbered, folder / ATLAS_FILE, dtype=np.int16, intent="label")
+        dtype = np.int16 if atlas.n_regions <= np.iinfo(np.int16).max else np.int32
+        write_nifti(numbered, folder / ATLAS_FILE, dtype=dtype, intent="label")
 
 
 def atlas_of(cohort: Cohort) -> Atlas | None:
@@ -145,12 +158,12 @@ def atlas_of(cohort: Cohort) -> Atlas | None:
         return None
     table = region_table_of(cohort)
     if table is None:
-        return read_label_atlas(path)
+        return read_label_atlas(path, most=MAX_VOXELS)
     names = dict(enumerate(table.regions, start=1))
-    return read_label_atlas(path, names, dict(enumerate(table.networks, start=1)))
+    return read_label_atlas(path, names, dict(enumerate(table.networks, start=1)), MAX_VOXELS)
 
 
-def _label_values(volume: Volume, name: str) -> np.ndarray:
+def _label_values(volume: Volume, name: str, most: int) -> np.ndarray:
     """Give the values other than 0, sorted, of an image of labels."""
     if volume.n_channels > 1:
         raise GeometryError(
@@ -159,10 +172,10 @@ def _label_values(volume: Volume, name: str) -> np.ndarray:
         )
     data = volume.data[0]
     values = np.unique(data)
-    if len(values) > MAX_REGIONS or np.any(values != np.rint(values)) or np.abs(values).max() > MAX_VALUE:
+    if len(values) > most + 1 or np.any(values != np.rint(values)) or np.abs(values).max() > MAX_VALUE:
         raise GeometryError(
             f"{name} holds {len(values)} values, among them {_few(values[values != np.rint(values)])}; an atlas has "
-            f"whole numbers and at most {MAX_REGIONS} regions. It may be an image, or interpolated labels."
+            f"whole numbers and at most {most:,} regions. It may be an image, or interpolated labels."
         )
     labels = values[values != 0].astype(np.int64)
     if len(labels) < 2:

@@ -15,6 +15,8 @@ import numpy as np
 from scipy.ndimage import binary_closing, binary_erosion, binary_fill_holes, gaussian_filter
 from skimage.measure import approximate_polygon, find_contours, marching_cubes
 
+from workbench.imaging.volume import Volume
+
 ViewName = Literal["axial", "sagittal", "coronal"]
 TISSUE = 0.5
 """Share of gray and white matter above which a voxel is brain."""
@@ -79,6 +81,15 @@ def brain_surface(spacing_mm: int = 4) -> BrainSurface:
     surface = BrainSurface(vertices.astype(np.float32), faces.astype(np.int32))
     surface.vertices.flags.writeable = surface.faces.flags.writeable = False
     return surface
+
+
+@lru_cache(maxsize=1)
+def template_brain() -> Volume:
+    """Give the T1-weighted MNI152 brain on its 2 mm lattice."""
+    from nilearn import datasets
+
+    image = datasets.load_mni152_template(resolution=2)
+    return Volume.from_array(np.asarray(image.dataobj, np.float32), np.asarray(image.affine, float), "MNI152")
 
 
 @lru_cache(maxsize=1)

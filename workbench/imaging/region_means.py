@@ -103,7 +103,7 @@ def region_means(
     )
     means = np.full((lattice.n_volumes, atlas.n_regions), np.nan, np.float32)
     n_bad = 0
-    for start, image, bad in _blocks(lattice):
+    for start, image, bad in blocks(lattice):
         progress(start / lattice.n_volumes, f"{path.name}: volume {start + 1} of {lattice.n_volumes}")
         n_bad += bad
         with reading(path, "a 4-D image"):
@@ -116,7 +116,7 @@ def region_means(
     return means, notes
 
 
-def _blocks(lattice: Lattice) -> Iterator[tuple[int, Any, int]]:
+def blocks(lattice: Lattice) -> Iterator[tuple[int, Any, int]]:
     """Give (first volume, image of some volumes, voxels that were no numbers); the file is read once, forwards."""
     import nibabel as nib
 

@@ -18,7 +18,7 @@ from workbench.imaging.cohort import Cohort
 from workbench.imaging.guard import check_file, reading, writing
 
 REGIONS_FILE, ATLAS_FILE = "regions.csv", "atlas.nii.gz"
-MAX_REGIONS = 20_000
+MAX_REGIONS = 250_000
 MAX_MM = 1000.0  # no head is as large
 AXES = ("x", "y", "z")
 

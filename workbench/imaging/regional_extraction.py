@@ -19,6 +19,7 @@ from workbench.imaging.guard import appearing
 from workbench.imaging.regional_series import RegionalSeries, write_regional_series
 from workbench.imaging.subject import TR_COLUMN, Subject
 from workbench.imaging.tree import suffix
+from workbench.imaging.voxels import check_image
 from workbench.progress import Progress, silent
 
 REPORT_FILE = "extraction.json"
@@ -38,8 +39,9 @@ def extract_cohort(
     """Extract the regions of every subject's 4-D image into a new cohort.
 
     The new cohort has the table of each subject as ``series``, the repetition time as ``tr_s``, regions.csv and, of a
-    label atlas, atlas.nii.gz; every other column is kept, its files hard-linked or copied. What was done to whom is in
-    extraction.json. A column ``confounds`` that leads to a table is used.
+    label atlas, atlas.nii.gz; tables of voxels are NPZ, as CSV would be three times as large. Every other column is
+    kept, its files hard-linked or copied. What was done to whom is in extraction.json. A column ``confounds`` that
+    leads to a table is used.
 
     Args:
         cohort: whose ``series`` are 4-D images.
@@ -75,7 +77,7 @@ def extract_cohort(
                 failed[subject.name] = str(error)
                 continue
             notes[subject.name] = list(series.notes)
-            done.append(_keep(subject, series, folder))
+            done.append(_keep(subject, series, folder, ".csv" if atlas.voxel_mm is None else ".npz"))
         if not done:
             first = next(iter(failed.items()), ("nobody", "the cohort is empty"))
             raise CohortError(f"No subject of {cohort.name} could be extracted; {first[0]}: {first[1]}")
@@ -101,6 +103,11 @@ def read_extraction(cohort: Cohort) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
+def series_images(cohort: Cohort) -> list[Path]:
+    """Give the 4-D images of a cohort."""
+    return [s.series for s in cohort if s.series is not None and suffix_of(s.series) in NIFTI_SUFFIXES]
+
+
 def _extract(
     subject: Subject, atlas: Atlas, cleaning: Cleaning, tr_s: float | None, progress: Progress
 ) -> RegionalSeries:
@@ -109,6 +116,8 @@ def _extract(
         raise CohortError(f"it has no series, only {known}; put the 4-D image into the column series of cohort.csv.")
     if suffix_of(subject.series) not in NIFTI_SUFFIXES:
         raise CohortError(f"{subject.series.name} is a table of regions already, not a 4-D image.")
+    if atlas.voxel_mm is not None:
+        check_image(atlas, subject.series)
     return extract_regions(
         subject.series,
         atlas,
@@ -119,11 +128,11 @@ def _extract(
     )
 
 
-def _keep(subject: Subject, series: RegionalSeries, folder: Path) -> Subject:
+def _keep(subject: Subject, series: RegionalSeries, folder: Path, ending: str) -> Subject:
     """Write one subject's series and bring its other files; give the subject with paths in ``folder``."""
     home = folder / subject.name
     home.mkdir()
-    write_regional_series(home / "series.csv", series)
+    write_regional_series(home / f"series{ending}", series)
 
     def brought(path: Path, name: str) -> Path:
         place = home / f"{name}{suffix(path)}"
@@ -148,7 +157,7 @@ def _keep(subject: Subject, series: RegionalSeries, folder: Path) -> Subject:
         label=None if subject.label is None else brought(subject.label, "label"),
         mask=None if subject.mask is None else brought(subject.mask, "mask"),
         points=None if subject.points is None else brought(subject.points, "points"),
-        series=home / "series.csv",
+        series=home / f"series{ending}",
         covariates=covariates,
         folder=folder,
     )

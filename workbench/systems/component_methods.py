@@ -9,17 +9,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workbench.classical.decomposition import Components, Method, decompose
+from workbench.classical.decomposition import Components, decompose, decompose_images, rank_up_to
 from workbench.errors import CohortError, RunError
+from workbench.imaging.voxels import as_images
 from workbench.runs.run import Run
 from workbench.systems.component_views import Comparison, Penalties
 from workbench.systems.regional_data import Regional, regions_of
-from workbench.systems.split_half import Halves, Rebuild, crossed, reproducibility
+from workbench.systems.split_half import OTHER_START, Halves, Rebuild, chance, crossed, reproducibility
 
 OWN = "RBM"
-RIVALS: dict[str, Method] = {
+RIVALS = {
     "temporal ICA": "fast_ica", "spatial ICA": "spatial_ica", "PCA": "pca", "dictionary": "dictionary",
 }  # fmt: skip
+VOXEL_RIVALS = {
+    "CanICA": "nilearn can_ica", "spatial ICA": "spatial_ica", "dictionary": "nilearn dictionary",
+    "temporal ICA": "fast_ica", "PCA": "pca",
+}  # fmt: skip
+NILEARN = "nilearn "
+"""Before the name of a method that takes subjects apart, as images of their voxels."""
+
+
+def rivals(voxel_mm: float | None) -> dict[str, str]:
+    """Give name → method of what a machine is compared with, on regions or on voxels."""
+    return RIVALS if voxel_mm is None else VOXEL_RIVALS
+
+
+def rivals_of(run: Run) -> tuple[str, ...]:
+    """Name what the machine of a run was compared with."""
+    return tuple(rivals(regions_of(run).voxel_mm))
 
 
 def file_of(method: str) -> str:
@@ -33,33 +50,62 @@ def n_components(volumes: Sequence[np.ndarray], wanted: int) -> int:
     Raises:
         CohortError: they have no two independent directions.
     """
-    rank = min(int(np.linalg.matrix_rank(v - v.mean(0))) for v in volumes)
+    rank = min(rank_up_to(v - v.mean(0), wanted + 1) for v in volumes)
     if rank < 2:
         raise CohortError("The signals of all regions are the same, so there is nothing to decompose.")
     return min(wanted, rank - 1)  # maps of mean 0, as spatial ICA seeks them, have one direction less
 
 
 def rival(
-    method: Method, volumes: Sequence[np.ndarray], n: int, seed: int, data: Regional, parts: Halves
+    method: str, volumes: Sequence[Sequence[np.ndarray]], n: int, seed: int, data: Regional, parts: Halves
 ) -> dict[str, np.ndarray]:
     """Fit a method to all volumes and to those of each half, and give what is kept of it.
 
     Args:
-        method: which.
-        volumes: (n, R) of all subjects, of the first half and of the second.
+        method: which, of :func:`rivals`.
+        volumes: (n, R) of each subject, of all subjects, of the first half and of the second.
         n: components.
-        seed: of the start.
+        seed: of the start; the second half begins from another, as machines do.
         data: all subjects.
         parts: the halves.
     """
-    whole, *both = (decompose(v, method, n, seed) for v in volumes)
-    found = kept(whole.maps, [c.maps for c in both], data, parts, [_back(c) for c in both], whole.project)
-    return found | {"mean": whole.mean, "notes": np.array(whole.notes, dtype=str)}
+    notes: tuple[str, ...] = ()
+    if method.startswith(NILEARN):
+        shortest = min(len(one) for part in volumes for one in part)
+        if shortest < n:
+            n, notes = shortest, (f"{shortest} components, as the shortest subject has no more volumes",)
+    try:
+        whole, *both = (
+            _fitted(v, method, n, s) for v, s in zip(volumes, (seed, seed, seed + OTHER_START), strict=True)
+        )
+    except CohortError as error:
+        if not method.startswith(NILEARN):
+            raise
+        return _nothing(n, data, str(error))  # noise leaves these methods without any map, which is no fault
+    found = kept(whole.maps, [c.maps for c in both], data, parts, [_back(c) for c in both], whole.project, seed)
+    return found | {"mean": whole.mean, "notes": np.array([*notes, *whole.notes], dtype=str)}
+
+
+def _nothing(n: int, data: Regional, why: str) -> dict[str, np.ndarray]:
+    """Give what is kept of a method that found nothing: maps of zeros, which agree with nothing."""
+    n_regions = len(data.regions)
+    return {
+        "maps": np.zeros((n, n_regions), np.float32), "courses": np.zeros((len(data.series[0]), n), np.float32),
+        "fnc": np.zeros((n, n), np.float32), "reproducibility": np.zeros(n), "explained": np.zeros(len(data)),
+        "chance": np.array(0.0), "mean": np.zeros(n_regions), "notes": np.array([f"found nothing: {why}"], dtype=str),
+    }  # fmt: skip
+
+
+def _fitted(volumes: Sequence[np.ndarray], method: str, n: int, seed: int) -> Components:
+    if not method.startswith(NILEARN):
+        return decompose(np.concatenate(volumes), method, n, seed)  # type: ignore[arg-type]
+    images, mask = as_images(volumes)
+    return decompose_images(images, mask, n, method=method.removeprefix(NILEARN), seed=seed)  # type: ignore[arg-type]
 
 
 def kept(
     maps: np.ndarray, both: Sequence[np.ndarray], data: Regional, parts: Halves, rebuilds: Sequence[Rebuild],
-    courses: Rebuild,
+    courses: Rebuild, seed: int = 0,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Give what is kept of a method: all that :class:`Comparison` shows.
 
@@ -70,6 +116,7 @@ def kept(
         parts: the halves.
         rebuilds: what each half's model makes of a signal (T, R).
         courses: signal (T, R) → (T, K).
+        seed: of the shuffles that say what chance gives.
     """
     found = [courses(one) for one in data.series]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -77,7 +124,7 @@ def kept(
     return {
         "maps": maps.astype(np.float32), "courses": found[0].astype(np.float32), "fnc": fnc.astype(np.float32),
         "reproducibility": reproducibility(both[0], both[1]), "explained": crossed(parts, rebuilds),
-        "notes": np.array([], dtype=str),
+        "chance": np.array(chance(both[0], both[1], seed)), "notes": np.array([], dtype=str),
     }  # fmt: skip
 
 
@@ -100,7 +147,7 @@ def rebuild_of(run: Run, name: str) -> Rebuild:
 
 def held_out(run: Run) -> dict[str, dict[str, float]]:
     """Give subject → method → share of variance that the other half's model explains; a cut subject's mean."""
-    values = {name: method_of(run, name)["explained"] for name in (OWN, *RIVALS)}
+    values = {name: method_of(run, name)["explained"] for name in (OWN, *rivals_of(run))}
     names = [str(n) for n in run.load_arrays("halves")["subjects"]]
     at = {name: [i for i, n in enumerate(names) if n == name] for name in dict.fromkeys(names)}
     return {name: {m: float(v[places].mean()) for m, v in values.items()} for name, places in at.items()}
@@ -108,7 +155,7 @@ def held_out(run: Run) -> dict[str, dict[str, float]]:
 
 def comparison_of(run: Run, chosen_by: str) -> Comparison:
     """Read the comparison of a finished run."""
-    methods = (OWN, *RIVALS)
+    methods = (OWN, *rivals_of(run))
     found, regions = {name: method_of(run, name) for name in methods}, regions_of(run)
     own, tried = held_out(run), run.load_arrays("penalties")
     penalties = Penalties(

@@ -9,10 +9,12 @@ import numpy as np
 
 from workbench.classical.connectivity import connectivity_vectors, inverse_fisher_z, to_matrix
 from workbench.errors import CohortError, RunError, WorkbenchError
+from workbench.imaging.atlases import atlas_of
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.region_table import RegionTable
 from workbench.imaging.regional_cohort import RegionalCohort, regional_cohort, regions_differ
 from workbench.imaging.subject import Subject
+from workbench.imaging.voxels import check_memory
 from workbench.metrics.classification import accuracy, auc
 from workbench.progress import Progress, silent
 from workbench.runs.run import Run, run_progress
@@ -24,6 +26,8 @@ from workbench.systems.regional_views import Diagnosis, RegionalNetworks
 
 BASELINE = "linear machine on connectivity"
 MIN_FRAMES = 20
+MOST_CONNECTED = 1000  # regions of which all connections are kept: half a million
+COPIES = 5  # of all series, that are in memory at once: as they are, z-scored, and as examples
 
 
 class RegionalLearning(System):
@@ -70,9 +74,19 @@ class RegionalLearning(System):
                 f"This system learns from regional time series, and {without[0]} has none ({len(without)} of "
                 f"{len(cohort)} subjects); bring a series column, or extract regions from 4-D images first."
             )
-        cohort.subjects[0].regional_series()
+        first = cohort.subjects[0].regional_series()
+        check_memory(
+            float(COPIES) * first.values.nbytes * len(cohort),
+            f"To learn from {len(cohort)} subjects of about {first.n_times:,} × {first.n_regions:,} values",
+        )
         if not self.is_supervised:
             return
+        if first.n_regions > MOST_CONNECTED:
+            raise CohortError(
+                f"This system learns from connections between regions, and {first.n_regions:,} regions or voxels have "
+                f"{first.n_regions * (first.n_regions - 1) // 2:,}; extract at most {MOST_CONNECTED:,} regions by an "
+                "atlas. Voxels are learnt from by plis2014."
+            )
         deal(cohort, [s.name for s in cohort], self.target, self.n_folds, self.seed, permute=False,
              by_group=self.hold_out == "groups")  # fmt: skip
 
@@ -114,13 +128,12 @@ class RegionalLearning(System):
                 classes=np.array(held_out.classes), groups=np.array(held_out.groups), notes=np.array(held_out.notes),
                 sites=np.array([cohort[n].covariates.get("site") or cohort[n].group or "" for n in names]),
             )  # fmt: skip
-        edges = connectivity_vectors(data.series)
-        table = found.table or _empty_table(data.regions)
+        table, voxel_mm = found.table or _empty_table(data.regions), _voxel_mm(cohort)
         run.save_arrays(
             "regions", regions=np.array(data.regions), coordinates_mm=table.coordinates_mm,
             networks=np.array(table.networks), tr_s=np.array(np.nan if data.tr_s is None else data.tr_s),
-            connectivity=to_matrix(inverse_fisher_z(edges.astype(np.float64).mean(0))), dropped=np.array(found.dropped),
-            notes=np.array(found.notes),
+            connectivity=_mean_connectivity(data), dropped=np.array(found.dropped), notes=np.array(found.notes),
+            voxel_mm=np.array(np.nan if voxel_mm is None else voxel_mm),
         )  # fmt: skip
         return data, held_out
 
@@ -266,6 +279,22 @@ class RegionalLearning(System):
     def score_words(self) -> str:
         """What the system's own score is, with its unit."""
         return "score"
+
+
+def _voxel_mm(cohort: Cohort) -> float | None:
+    """Give the edge of the cohort's voxels; None of regions, or where the atlas beside the cohort is damaged."""
+    try:
+        atlas = atlas_of(cohort)
+    except WorkbenchError:  # the tables are what is learnt from
+        return None
+    return None if atlas is None else atlas.voxel_mm
+
+
+def _mean_connectivity(data: Regional) -> np.ndarray:
+    """Give the mean correlation (R, R) over subjects; (0, 0) of so many regions that nobody looks at a matrix."""
+    if len(data.regions) > MOST_CONNECTED:
+        return np.zeros((0, 0))
+    return to_matrix(inverse_fisher_z(connectivity_vectors(data.series).astype(np.float64).mean(0)))
 
 
 def _empty_table(regions: tuple[str, ...]) -> RegionTable:

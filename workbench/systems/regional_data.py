@@ -80,8 +80,9 @@ class Regions:
     regions: tuple[str, ...]
     coordinates_mm: np.ndarray
     networks: tuple[str, ...]
-    connectivity: np.ndarray
+    connectivity: np.ndarray | None
     tr_s: float | None
+    voxel_mm: float | None = None
 
 
 def regions_of(run: Run) -> Regions:
@@ -93,8 +94,9 @@ def regions_of(run: Run) -> Regions:
     if "regions" not in run.list_arrays():
         raise RunError(f"Run {run.id} has not read its regions yet; wait until it is finished, or resume it.")
     kept = run.load_arrays("regions")
-    tr = float(kept["tr_s"])
+    tr, voxel_mm = float(kept["tr_s"]), float(kept.get("voxel_mm", np.nan))
     return Regions(
         tuple(map(str, kept["regions"])), kept["coordinates_mm"], tuple(map(str, kept["networks"])),
-        kept["connectivity"], None if np.isnan(tr) else tr,
+        kept["connectivity"] if kept["connectivity"].size else None, None if np.isnan(tr) else tr,
+        None if np.isnan(voxel_mm) else voxel_mm,
     )  # fmt: skip

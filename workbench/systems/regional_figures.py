@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.errors import SettingsError
 from workbench.figures import depth, recovery, scores, sparsity, state_patterns
 from workbench.figures import diagnosis as diagnoses
 from workbench.figures import states as state_figures
@@ -23,13 +24,21 @@ from workbench.systems.regional_cv import widened_roc
 from workbench.systems.regional_views import RegionalNetworks
 
 N_REGIONS = 12
+VOXEL_SHARE = 0.05
+"""Of the voxels, those that stand for a unit."""
 N_COMPARED, MOST_RIVALS, N_STRIPS = 4, 3, 24
 N_SHUFFLES = 2000
 
 
 def regions_of(found: RegionalNetworks) -> Regions:
     """Give the regions as figures take them."""
-    return Regions(found.regions, found.coordinates_mm, found.networks)
+    return Regions(found.regions, found.coordinates_mm, found.networks, found.voxel_mm)
+
+
+def strongest(found: RegionalNetworks) -> int:
+    """Give how many regions, or voxels, stand for a unit."""
+    n = len(found.regions)
+    return min(N_REGIONS, n) if found.voxel_mm is None else max(1, round(VOXEL_SHARE * n))
 
 
 def functional_units(found: RegionalNetworks, top: int = N_REGIONS) -> list[FunctionalUnit]:
@@ -52,13 +61,23 @@ def figure_10(system: Any, run: Run, theme: Theme) -> Any:
         order = np.argsort(-np.abs(found.weights).max(1), kind="stable")[:N_STRIPS]
         fig = weight_strips(found.weights, list(found.regions), units=order.tolist(), theme=theme)
         return fig.update_yaxes(title="", ticktext=[found.titles[i] for i in order])
-    n = int(np.clip(min(N_REGIONS, len(found.regions)), 8, 14))
-    return functional_networks(functional_units(found), regions_of(found), n_regions=n, theme=theme)
+    n = strongest(found)
+    if found.voxel_mm is not None and not any(found.networks):
+        chosen = np.argsort(-np.linalg.norm(found.weights, axis=1), kind="stable")[:6]
+        titles = [found.titles[i] for i in chosen]
+        return state_patterns.brain_panels(
+            found.weights[chosen], regions_of(found), (titles, 3), quantity="weight", theme=theme
+        )
+    if found.voxel_mm is None:
+        n = int(np.clip(n, 8, 14))
+    return functional_networks(functional_units(found, n), regions_of(found), n_regions=n, theme=theme)
 
 
 def mean_connectivity(system: Any, run: Run, theme: Theme) -> Any:
     """Draw the mean correlation of the training subjects."""
     found = system.regional_networks(run)
+    if found.connectivity is None:
+        raise SettingsError(f"{len(found.regions):,} regions or voxels have no matrix of connections; see their maps.")
     return connectivity_matrix(found.connectivity, regions_of(found), quantity="r", theme=theme)
 
 
@@ -124,19 +143,20 @@ def control(system: Any, run: Run, theme: Theme) -> Any:
 
 
 def comparison(system: Any, run: Run, theme: Theme) -> Any:
-    """Draw the machine's best reproduced units beside their partners among other methods' components."""
+    """Draw the machine's units that other methods find too beside their partners among those methods' components."""
     found, regions = system.comparison(run), regions_of(system.regional_networks(run))
     own, *others = found.methods
-    units = np.argsort(-found.reproducibility[own], kind="stable")[:N_COMPARED]
+    partners = {method: found.partners(method) for method in others[:MOST_RIVALS]}
+    alike = np.mean([np.abs(r) for _, r in partners.values()], axis=0)
+    units = np.argsort(-alike, kind="stable")[:N_COMPARED]
     maps = {own: found.maps[own][units]}
     r: dict[str, np.ndarray] = {}
-    for method in others[:MOST_RIVALS]:
-        place, correlation = found.partners(method)
+    for method, (place, correlation) in partners.items():
         turned = np.sign(correlation)[:, None] * found.maps[method][place]
         maps[method] = np.where(place[:, None] < 0, np.nan, turned)[units]
         r[method] = np.abs(correlation)[units]
     names = [f"unit {u + 1}" for u in units]
-    alt = f"{len(units)} units of {own} beside their partners by {', '.join(maps)}."
+    alt = f"{len(units)} units of {own} that the others find most alike, beside their partners by {', '.join(maps)}."
     if not regions.placed.any():
         rows = np.concatenate([np.nan_to_num(m) for m in maps.values()])
         fig = weight_strips(rows, list(regions.names), theme=theme)

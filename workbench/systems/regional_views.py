@@ -19,8 +19,9 @@ class RegionalNetworks:
         networks: (R,) of the reference, "" where unknown.
         matrices: (M, R, R) connectivity that goes with each unit where a unit looks at edges, else None: an edge of a
             unit of regions is the product of its ends' weights.
-        connectivity: (R, R) mean correlation over the training subjects.
+        connectivity: (R, R) mean correlation over the training subjects; None of so many regions that it is not made.
         of_what: what the weights are, with their unit.
+        voxel_mm: edge of the cubes where the regions are voxels on one lattice; None where they are regions.
     """
 
     weights: np.ndarray
@@ -29,8 +30,9 @@ class RegionalNetworks:
     coordinates_mm: np.ndarray
     networks: tuple[str, ...]
     matrices: np.ndarray | None
-    connectivity: np.ndarray
+    connectivity: np.ndarray | None
     of_what: str
+    voxel_mm: float | None = None
 
     def matrix(self, unit: int) -> np.ndarray:
         """Give the (R, R) connectivity of one unit, with a diagonal of zeros."""

@@ -10,6 +10,11 @@ import numpy as np
 from workbench.metrics.recovery import match
 from workbench.systems.regional_data import Regional
 
+N_SHUFFLES = 20
+OTHER_START = 1_000_003
+"""Added to the seed of the second half: what begins alike may agree on what neither half has shown it."""
+USEFUL = 0.1
+"""Share of what the best penalty explains of the other half, below which a machine has been emptied."""
 Rebuild = Callable[[np.ndarray], np.ndarray]
 
 
@@ -78,13 +83,42 @@ def crossed(parts: Halves, rebuilds: Sequence[Rebuild]) -> np.ndarray:
     return found
 
 
+def preferred(same: Sequence[float], told: Sequence[float], by: str) -> int:
+    """Give the place of the penalty to take.
+
+    The dust that too large a penalty leaves may agree between the halves, so agreement counts only among penalties
+    whose machines explain at least a tenth as much of the other half as the best one; among all where none explains
+    anything.
+
+    Args:
+        same: how well the maps of the halves agree under each penalty.
+        told: the share of variance of the other half that is explained.
+        by: ``reproducibility``, or ``held-out error`` for what explains most.
+    """
+    if by == "held-out error":
+        return int(np.argmax(told))
+    best = max(told)
+    useful = np.array([best <= 0 or one >= USEFUL * best for one in told])
+    return int(np.argmax(np.where(useful, same, -np.inf)))
+
+
+def chance(one: np.ndarray, other: np.ndarray, seed: int) -> float:
+    """Give the mean |r| of :func:`reproducibility` that shuffled regions give in one draw of twenty."""
+    rng = np.random.default_rng([seed, 6])
+    drawn = [reproducibility(one, other[:, rng.permutation(other.shape[1])]).mean() for _ in range(N_SHUFFLES)]
+    return float(np.quantile(drawn, 0.95))
+
+
 def frames(data: Regional, most: int, seed: int) -> np.ndarray:
     """Give the volumes (n, R) of all subjects one after another, or a draw of about ``most`` of them."""
+    return np.concatenate(frames_by_subject(data, most, seed))
+
+
+def frames_by_subject(data: Regional, most: int, seed: int) -> list[np.ndarray]:
+    """Give the same subject by subject, in the order of time."""
     total = sum(len(one) for one in data.series)
     if total <= most:
-        return np.concatenate(data.series)
+        return list(data.series)
     rng = np.random.default_rng([seed, 3])
     share = most / total
-    return np.concatenate(
-        [one[np.sort(rng.permutation(len(one))[: max(1, round(share * len(one)))])] for one in data.series]
-    )
+    return [one[np.sort(rng.permutation(len(one))[: max(1, round(share * len(one)))])] for one in data.series]
