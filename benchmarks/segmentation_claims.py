@@ -33,7 +33,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "scales": {"width": 0.25, "n_patches": 100, "n_epochs": 7, "batch_size": 64, "learning_rate": 2e-3, "dropout": 0.2,
                "stride": 4, "bias_correction": False, "modalities": "T2"},
     "modalities": {"n_maps": (16, 32, 64), "n_patches": 8000, "n_epochs": 6, "batch_size": 64, "learning_rate": 0.02},
-    "scanners": {"padding": "valid", "width": 0.25, "n_patches": 3000, "n_epochs": 4, "batch_size": 64,
+    "scanners": {"padding": "valid", "width": 0.25, "n_patches": 8000, "n_epochs": 6, "batch_size": 64,
                  "learning_rate": 0.01, "least_mm3": 0.0},
 }  # fmt: skip
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -123,11 +123,12 @@ def report(out: Path) -> None:
     table = pd.read_csv(out)
     lines = [
         "# Claims of the papers on segmentation, on phantoms", "",
-        "Mean Dice coefficient over the structures of each test subject, mean and 95 % interval over subjects, which are "
-        "drawn together with their seed; the difference is paired, and bold where its interval leaves out 0. Networks "
-        "are narrower than published and voxels larger; every variant of a study takes as many updates. Phantoms hold "
-        "what a claim is about by construction (Nyúl's landmarks undo exactly the kind of change that makes the scanners "
-        "differ), so a claim that holds here is possible, not proven for patients. Made by "
+        "Mean Dice coefficient over the structures of each test subject, mean and 95 % interval over "
+        "subjects, which are drawn together with their seed; the difference is paired, and bold where its "
+        "interval leaves out 0. Networks are narrower than published and voxels larger; every variant of a "
+        "study takes as many updates. Phantoms hold what a claim is about by construction (Nyúl's landmarks "
+        "undo exactly the kind of change that makes the scanners differ), so a claim that holds here is "
+        "possible, not proven for patients. Made by "
         "`benchmarks/segmentation_claims.py`.",
     ]  # fmt: skip
     for study, part in table.groupby("study", sort=False):
