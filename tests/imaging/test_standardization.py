@@ -144,7 +144,9 @@ def test_a_histogram_with_a_peak_is_mapped_without_division_by_zero():
 
 
 @pytest.mark.parametrize(
-    "call", [lambda a, m: learn_landmarks([(a, m)]), Landmarks((0, 100), (0, 1)).apply, scale_range], ids=str
+    "call",
+    [lambda a, m: learn_landmarks([(a, m)]), Landmarks((0, 100), (0, 1)).apply, scale_range],
+    ids=["learn", "apply", "range"],
 )
 def test_what_cannot_be_measured_gets_a_sentence(call):
     image, mask = head()
