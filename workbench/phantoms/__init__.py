@@ -5,8 +5,8 @@ Files in reading order:
     template      the MNI152 T1 and tissue maps that nilearn ships, on a lattice of any spacing from 1 to 8 mm
     deformation   random diffeomorphisms with their inverse: a stationary velocity field, scaling and squaring
     appearance    tissue fractions to T1, T2, FA and PET; texture, contrast, bias field, noise; presets of difficulty
-    brain         a cohort of brains: deformed, changed in appearance, written with truth in both directions
     new_folder    a phantom's folder, whole or not at all
+    brain         a cohort of brains: deformed, changed in appearance, written with truth in both directions
     blobs         ellipsoids in any direction, tubes along curves, soft edges, fine random fields
     vessels       arteries, veins, sinuses and choroid plexus of the template
     anatomy       one person's brain: folds of its own, ventricles, vessels

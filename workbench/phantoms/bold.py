@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
-import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from workbench.errors import CohortError
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
 from workbench.imaging.nifti import write_array
 from workbench.imaging.region_table import REGIONS_FILE, RegionTable, write_region_table
@@ -40,6 +37,7 @@ from workbench.phantoms.bold_subjects import (
     network_amplitudes,
 )
 from workbench.phantoms.bold_voxels import VoxelSpace, paint, voxel_space
+from workbench.phantoms.new_folder import new_folder, refuse_taken
 from workbench.progress import Progress, silent
 
 CONTROL, PATIENT = "control", "patient"
@@ -94,14 +92,10 @@ def write_bold(out: Path, plan: BoldPlan, progress: Progress = silent) -> Cohort
         SettingsError: no valid correlations with an effect as large as this.
         CohortError: the folder is in use.
     """
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CohortError(f"The folder {out.name} already holds something; choose another name for the phantom.")
+    refuse_taken(out)
     table = real_regions(plan.n_regions)
     world = draw_world(plan, planted_members(table))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
-    try:
+    with new_folder(out) as partial:
         space = _write_lattice(partial, table) if plan.images else None
         subjects = []
         for i in range(plan.n_subjects):
@@ -111,11 +105,7 @@ def write_bold(out: Path, plan: BoldPlan, progress: Progress = silent) -> Cohort
         write_region_table(partial / REGIONS_FILE, table if space is None else _at_centroids(table, space))
         _write_truth(partial, plan, world, table, space)
         progress(1.0, f"Made {plan.n_subjects} subjects")
-        partial.chmod(0o755)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return read_cohort(out)
+    return read_cohort(Path(out).absolute())
 
 
 def _write_subject(

@@ -11,14 +11,12 @@ narrower than the deformation makes them; fiber directions; subcortical nuclei o
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from workbench.errors import CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
 from workbench.imaging.fields import write_field
 from workbench.imaging.nifti import write_nifti
@@ -26,6 +24,7 @@ from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
 from workbench.phantoms.appearance import CLEAN, MODALITIES, PRESETS, BrainAppearance, Difficulty, measured, signal
 from workbench.phantoms.deformation import Deformation, pull, random_deformation
+from workbench.phantoms.new_folder import new_folder
 from workbench.phantoms.template import Template, load_template
 from workbench.progress import Progress, silent
 
@@ -65,12 +64,7 @@ def make_brain(
         CohortError: the folder is in use.
     """
     look = _check(n_subjects, seed, difficulty, modalities)
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CohortError(f"The folder {out.name} already holds something; choose another name for the phantom.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
-    try:
+    with new_folder(out) as partial:
         progress(0.0, "Reading the template")
         template = load_template(float(spacing_mm))
         chosen = [m for m in MODALITIES if m in modalities]
@@ -82,11 +76,7 @@ def make_brain(
         write_cohort(partial, subjects)
         write_label_names(partial, LABEL_NAMES)
         progress(1.0, f"Made {n_subjects} brains and the template")
-        partial.chmod(0o755)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return read_cohort(out)
+    return read_cohort(Path(out).absolute())
 
 
 def tissue_labels(fractions: np.ndarray) -> np.ndarray:

@@ -7,17 +7,16 @@ class is known. Who wrote which digit is not, so one writer can be on both sides
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from workbench.errors import CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
 from workbench.imaging.pictures import write_picture
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
+from workbench.phantoms.new_folder import new_folder
 from workbench.progress import Progress, silent
 
 N_DIGITS = 1797
@@ -47,12 +46,7 @@ def make_digits(out: Path, *, n_subjects: int = N_DIGITS, seed: int = 0, progres
     from sklearn.datasets import load_digits
 
     _check(n_subjects, seed)
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CohortError(f"The folder {out.name} already holds something; choose another name for the digits.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
-    try:
+    with new_folder(out, "digits") as partial:
         digits = load_digits()
         targets = digits.target[:n_subjects]
         in_test = _test_part(targets, seed)
@@ -64,11 +58,7 @@ def make_digits(out: Path, *, n_subjects: int = N_DIGITS, seed: int = 0, progres
         write_cohort(partial, subjects)
         write_label_names(partial, {digit: f"digit {digit}" for digit in range(10)})
         progress(1.0, f"Wrote {n_subjects} digits")
-        partial.chmod(0o755)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return read_cohort(out)
+    return read_cohort(Path(out).absolute())
 
 
 def _test_part(targets: np.ndarray, seed: int) -> np.ndarray:

@@ -18,18 +18,17 @@ The phantom does not contain: images, age and sex, the shape of real atrophy or 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 
-from workbench.errors import CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort
 from workbench.imaging.feature_vectors import write_feature_vector
 from workbench.imaging.subject import Subject
+from workbench.phantoms.new_folder import new_folder
 from workbench.progress import Progress, silent
 
 CONTROL, PATIENT = "control", "patient"
@@ -87,12 +86,7 @@ def make_paired(
         CohortError: the folder is in use.
     """
     _check(n_subjects, seed, n_regions, effect, missing)
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CohortError(f"The folder {out.name} already holds something; choose another name for the phantom.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
-    try:
+    with new_folder(out) as partial:
         world = draw_world(seed, n_regions, effect)
         subjects = []
         for i in range(n_subjects):
@@ -102,11 +96,7 @@ def make_paired(
         truth = json.dumps(_truth(world, n_subjects, seed, effect, missing), indent=1)
         (partial / "truth.json").write_text(truth + "\n", encoding="utf-8")
         progress(1.0, f"Made {n_subjects} subjects")
-        partial.chmod(0o755)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return read_cohort(out)
+    return read_cohort(Path(out).absolute())
 
 
 def draw_world(seed: int, n_regions: int, effect: float) -> World:

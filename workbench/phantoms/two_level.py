@@ -12,17 +12,16 @@ subjects and tell nothing.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from workbench.errors import CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort
 from workbench.imaging.feature_vectors import write_feature_vector
 from workbench.imaging.subject import Subject
+from workbench.phantoms.new_folder import new_folder, refuse_taken
 
 N_NUISANCE, PER_SITE = 4, 20
 FACTOR_SD, GAIN, WIDTH = 0.3, 0.8, 0.06
@@ -80,13 +79,9 @@ def make_two_level(
         CohortError: the folder is in use.
         SettingsError: a setting out of its bounds.
     """
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CohortError(f"The folder {out.name} already holds something; choose another name for the phantom.")
+    refuse_taken(out)
     drawn = planted_two_level(n_subjects, seed=seed, n_voxels=n_voxels, noise=noise, effect=effect)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
-    try:
+    with new_folder(out) as partial:
         names = [f"voxel-{i + 1:0{len(str(n_voxels))}d}" for i in range(n_voxels)]
         subjects = []
         for i, (row, target) in enumerate(zip(drawn.values, drawn.target, strict=True)):
@@ -96,11 +91,7 @@ def make_two_level(
             subjects.append(Subject(name, features={"GM": file}, target=CLASSES[target],
                                     group=f"site-{i // PER_SITE + 1:02d}", folder=partial))  # fmt: skip
         write_cohort(partial, subjects)
-        partial.chmod(0o755)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return read_cohort(out)
+    return read_cohort(Path(out).absolute())
 
 
 def _patterns(rng: np.random.Generator, n: int, n_voxels: int) -> np.ndarray:
