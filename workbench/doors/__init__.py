@@ -5,8 +5,8 @@ cohorts   bring, make, inspect, split and read cohorts
 runs      train, launch, resume, stop, compare and hand on runs
 views     what a trained run shows, predicts and scores
 regional  from 4-D images to regional signals, and what runs on these show
-segmentation  label a subject with a trained run, score it, hand it on
 segmentation_tables  scores of segmentations: worst cases, runs paired by subject, lesions by size
+segmentation  label a subject with a trained run, score it, hand it on
 variants  what is varied in an experiment, from texts
 experiment_cells  the trainings of an experiment
 experiments  variants on the same seeds: start, follow, stop, compare

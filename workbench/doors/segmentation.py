@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.doors.cohorts import nifti_bytes, open_cohort
 from workbench.doors.runs import RunId, open_run
+from workbench.doors.segmentation_tables import reference_classes
 from workbench.doors.views import able, shown
-from workbench.errors import CohortError, GeometryError, RunError, SettingsError
+from workbench.errors import CohortError, RunError, SettingsError
 from workbench.progress import Progress, silent
 from workbench.runs import job
 
@@ -60,7 +61,8 @@ def segmented(run_id: RunId, cohort: str | Path, subject: str) -> Segmented | No
 def segmented_subjects(run_id: RunId, cohort: str | Path) -> list[str]:
     """Give the subjects of a cohort that a run has labelled, in the cohort's order."""
     data = open_cohort(cohort)
-    return [s.name for s in data if _file(run_id, data, s.name).is_file()]
+    folder = _folder(run_id, data)
+    return [s.name for s in data if (folder / f"{s.name}.npz").is_file()]
 
 
 def segment_many(
@@ -104,8 +106,9 @@ def segmentation_scores(run_id: RunId, cohort: str | Path) -> dict[str, Any] | N
 
     data, run = open_cohort(cohort), open_run(run_id)
     tables: dict[str, Scores] = {}
+    folder = _folder(run_id, data)
     for name in segmented_subjects(run_id, cohort):
-        file = _file(run_id, data, name).with_suffix(".json")
+        file = folder / f"{name}.json"
         table = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if table:
             tables[name] = table
@@ -133,20 +136,8 @@ def score_against(run_id: RunId, cohort: str | Path, subject: str, reference: Pa
         RunError: the subject was not labelled yet.
         GeometryError: the reference lies on another lattice.
     """
-    import numpy as np
-
-    from workbench.imaging.files import read_volume
-    from workbench.imaging.geometry import same_lattice
-
     found = _needed(run_id, cohort, subject)
-    other = read_volume(Path(reference).expanduser(), "reference")
-    if not same_lattice(other, found.image):
-        raise GeometryError(
-            f"{Path(reference).name} has {other.shape} voxels and the image of {subject} has {found.image.shape}, or "
-            "they lie at different places; resample the reference like the image first."
-        )
-    labels = np.rint(other.data[0]).astype(np.int32)
-    return found.scores((labels > 0).astype(np.int32) if found.meaning.from_mask else found.meaning.encode(labels))
+    return found.scores(reference_classes(found, reference))
 
 
 def threshold_rows(run_id: RunId, cohort: str | Path, subject: str, name: str, n: int = 101) -> list[dict[str, float]]:
@@ -204,7 +195,12 @@ def _needed(run_id: RunId, cohort: str | Path, subject: str) -> Segmented:
     return found
 
 
-def _file(run_id: RunId, data: Cohort, subject: str) -> Path:
+def _folder(run_id: RunId, data: Cohort) -> Path:
+    """Give where a run keeps what it said of a cohort; the cohort's files are looked at each time."""
     run = open_run(run_id)
     trained = int((run.result() or {}).get("finished", 0))
-    return run.folder / "predictions" / f"{data.name}-{data.digest}-{trained}" / f"{data[subject].name}.npz"
+    return run.folder / "predictions" / f"{data.name}-{data.digest}-{trained}"
+
+
+def _file(run_id: RunId, data: Cohort, subject: str) -> Path:
+    return _folder(run_id, data) / f"{data[subject].name}.npz"

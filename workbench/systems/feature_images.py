@@ -23,6 +23,7 @@ N_QUANTILES = 4096
 PERCENTILES = (0.5, 99.5)
 FWHM_PER_SIGMA = 2.3548
 BACKGROUND_SHARE = 0.05
+FEATURES_NEED = "features are learnt from 3-D images; choose another modality."
 DARK_BORDER = 0.1  # of the border may be bright: a neck leaves the image
 
 
@@ -73,14 +74,14 @@ class ImagePreparation:
             CohortError: several channels or time points in three dimensions, or an empty mask.
             GeometryError: a picture or a single slice, and patches of three dimensions.
         """
-        volume = _single_channel(subject.volume(self.modality_of(subject)), subject.name)
+        volume = one_channel(subject.volume(self.modality_of(subject)), subject.name, FEATURES_NEED)
         if self.dimensions == 3:
             require_3d(volume, f"Learning from cubes (the setting dimensions = 3) for subject {subject.name}")
         mask = subject.mask_array(volume)
         mask = foreground(volume.data[0]) if mask is None else mask
         if self.bias_correction and not volume.is_picture:
             volume = correct_bias(volume, mask)
-        volume, mask = self._resampled(volume, mask)
+        volume, mask = to_cubes(volume, mask, self.spacing_mm)
         if not mask.any():
             raise CohortError(f"The mask of subject {subject.name} is empty; draw it again or leave the subject out.")
         image = rescale(volume, *PERCENTILES, mask).data[0]
@@ -105,17 +106,6 @@ class ImagePreparation:
         """Give what the patch store keeps of a subject."""
         volume, mask = self.image(subject, quantiles)
         return Prepared(volume.data, mask, weights=self.weights(volume, mask), affine=volume.affine)
-
-    def _resampled(self, volume: Volume, mask: np.ndarray) -> tuple[Volume, np.ndarray]:
-        wanted = self.spacing_mm
-        if not wanted or volume.is_picture or np.allclose(volume.spacing, wanted, rtol=1e-3):
-            return volume, mask
-        where = volume.with_data(mask.astype(np.float32))
-        # coarser voxels are averages of finer ones: smooth by what is missing, or details would alias
-        sigma = [np.sqrt(max(0.0, wanted**2 - s**2)) / FWHM_PER_SIGMA / s for s in volume.spacing]
-        smooth = volume.with_data(gaussian_filter(volume.data[0], sigma))
-        coarse = resample(smooth, (wanted, wanted, wanted))
-        return coarse, resample_like(where, coarse).data[0] > 0.5
 
 
 @dataclass(frozen=True)
@@ -171,15 +161,38 @@ def foreground(image: np.ndarray) -> np.ndarray:
     return binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
 
 
-def _single_channel(volume: Volume, name: str) -> Volume:
+def one_channel(volume: Volume, name: str, otherwise: str) -> Volume:
+    """Give the image of one modality (1, X, Y, Z); the colors of a picture are averaged.
+
+    Args:
+        volume: as it was read.
+        name: of the subject, for the message.
+        otherwise: what the message says of several channels.
+
+    Raises:
+        CohortError: several channels or time points in three dimensions.
+    """
     if volume.n_channels == 1:
         return volume
     if volume.is_picture:
         return volume.with_data(volume.data[:3].mean(0))
     raise CohortError(
-        f"The {volume.modality} image of {name} has {volume.n_channels} time points or channels, and features are "
-        "learnt from 3-D images; choose another modality."
+        f"The {volume.modality} image of {name} has {volume.n_channels} time points or channels, and {otherwise}"
     )
+
+
+def to_cubes(volume: Volume, mask: np.ndarray, edge_mm: float) -> tuple[Volume, np.ndarray]:
+    """Resample an image (C, X, Y, Z) and its mask (X, Y, Z) to cubes; pictures, and an edge of 0, keep their own.
+
+    Coarser voxels are averages of finer ones: it smooths by what is missing, or details would alias.
+    """
+    if not edge_mm or volume.is_picture or np.allclose(volume.spacing, edge_mm, rtol=1e-3):
+        return volume, mask
+    sigma = [np.sqrt(max(0.0, edge_mm**2 - s**2)) / FWHM_PER_SIGMA / s for s in volume.spacing]
+    smooth = volume.with_data(np.stack([gaussian_filter(channel, sigma) for channel in volume.data]))
+    coarse = resample(smooth, (edge_mm, edge_mm, edge_mm))
+    where = volume.with_data(mask.astype(np.float32))
+    return coarse, resample_like(where, coarse).data[0] > 0.5
 
 
 def _as_column(values: np.ndarray) -> Volume:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from workbench.figures.architecture_parts import ArchitectureParts
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
-from workbench.patches.labelled import LabelledPatchDataModule
+from workbench.patches.labelled import FIXED_AXIS, LabelledPatchDataModule, Plane
 from workbench.patches.right_angles import RightAngles
 from workbench.patches.store import PatchStore, SamplerName
 from workbench.progress import Progress, silent
@@ -41,17 +41,15 @@ from workbench.systems.segmentation_record import (
 from workbench.systems.segmentation_settings import SegmentationSettings
 from workbench.systems.segmentation_views import (
     first_kernels,
-    held_out_scores,
+    held_out,
     leave_examples,
     multiplications,
-    only_class,
 )
-from workbench.systems.segmented import Segmented, on_own_lattice, since
+from workbench.systems.segmented import Segmented, on_own_lattice
 from workbench.systems.views import FilterBank
 from workbench.tasks.segmenting import Segmenter
 
-PlaneName = Literal["axial", "coronal", "sagittal"]
-PLANES: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+PlaneName = Plane
 N_SCORED = 2048
 EFFICIENCY = 0.2
 UNCLASSED_SHARE = 0.02
@@ -263,7 +261,7 @@ class Segmentation(SegmentationSettings):
         probabilities, region = on_own_lattice(probabilities, region, working, own)
         likeliest = probabilities.argmax(0).astype(np.int32)
         classes = self.clean(likeliest, probabilities, own.spacing)
-        return self._segmented(subject, record, own, classes, probabilities, region, since(begin))
+        return self._segmented(subject, record, own, classes, probabilities, region, time.perf_counter() - begin)
 
     def unsegmented(self, subject: Subject, run: Run) -> Segmented:
         """Give the same without the network's answer: image, meaning and truth; everything background."""
@@ -318,14 +316,15 @@ class Segmentation(SegmentationSettings):
         store, where = data.held_out
         batches = self.held_out_batches(store)
         leave_examples(run, network, batches)
-        one = only_class(network, batches)
-        if one is not None:
+        names = data.record.output_names
+        found = held_out(network, batches, len(names))
+        if found.only_class is not None:
             run.log(
-                f"{MARK}The network says {data.record.output_names[one]} of every held-out voxel: it has learnt "
+                f"{MARK}The network says {names[found.only_class]} of every held-out voxel: it has learnt "
                 "nothing but which class is frequent. Lower the learning rate, train longer, or draw classes "
                 "equally often."
             )
-        scores = held_out_scores(network, batches, data.record.output_names, background=self.background)
+        scores = found.scores(names, background=self.background)
         run.finish({"scores": scores, "scored_on": f"voxels with a class, drawn evenly, of {where}"})
 
     def cost(self) -> Cost:
@@ -350,7 +349,7 @@ class Segmentation(SegmentationSettings):
         half = [n // 2 for n in self.patch_shape]
         if len(half) == 3:
             return half[0], half[1], half[2]
-        half.insert(PLANES[self.chosen_plane], 0)
+        half.insert(FIXED_AXIS[self.chosen_plane], 0)
         return half[0], half[1], half[2]
 
     def _images(self, modalities: tuple[str, ...]) -> SegmentationImages:

@@ -6,28 +6,28 @@ training subjects alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from workbench.errors import CohortError, GeometryError
 from workbench.imaging.cohort import Cohort
-from workbench.imaging.geometry import resample, resample_like, same_lattice
+from workbench.imaging.geometry import resample_like, same_lattice
 from workbench.imaging.standardization import Landmarks, learn_landmarks, scale_by, scale_range
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
 from workbench.progress import Progress, silent
 from workbench.systems.corrected_images import corrected
-from workbench.systems.feature_images import FWHM_PER_SIGMA, foreground
+from workbench.systems.feature_images import foreground, one_channel, to_cubes
 from workbench.systems.label_classes import IGNORED, LabelClasses
 
 StandardizationName = Literal["z_score", "quarter_z_score", "range", "training", "nyul", "none"]
 RegionName = Literal["mask", "image"]
 LEAST_OVERLAP = 0.5
 LEARNT = ("training", "nyul")
+MODALITY_HAS = "a modality has one; choose another, or give each channel as a modality of its own."
 
 
 def _nothing() -> np.ndarray:
@@ -91,7 +91,7 @@ class SegmentationImages:
             GeometryError: a modality lies elsewhere.
         """
         self.check(Cohort(subject.folder / "cohort.csv", (subject,)))
-        first, *others = [_one_channel(subject.volume(m), subject.name) for m in self.modalities]
+        first, *others = [one_channel(subject.volume(m), subject.name, MODALITY_HAS) for m in self.modalities]
         channels = [first.data[0], *(_onto(other, first, subject.name) for other in others)]
         data = np.stack(channels)
         if not np.isfinite(data).all():
@@ -107,7 +107,7 @@ class SegmentationImages:
         Raises:
             CohortError: it is missing, or has several channels or time points.
         """
-        return _one_channel(subject.volume(self.modalities[0]), subject.name)
+        return one_channel(subject.volume(self.modalities[0]), subject.name, MODALITY_HAS)
 
     def image(self, subject: Subject, learnt: Intensities) -> tuple[Volume, np.ndarray]:
         """Give the image (C, X, Y, Z) as the network sees it, and the region (X, Y, Z) bool that it is to label.
@@ -158,9 +158,7 @@ class SegmentationImages:
             found = region
         if self.bias_correction and not volume.is_picture:
             volume = corrected(volume, found)
-        wanted = self.spacing_mm
-        if wanted and not volume.is_picture and not np.allclose(volume.spacing, wanted, rtol=1e-3):
-            volume, region = _resampled(volume, region, wanted)
+        volume, region = to_cubes(volume, region, self.spacing_mm)
         if not region.any():
             raise CohortError(
                 f"The mask of subject {subject.name} is empty, so nothing would be segmented; draw it again, or choose "
@@ -201,13 +199,14 @@ def face_mean(values: np.ndarray) -> np.floating:
     return np.concatenate(faces).mean()
 
 
-def _resampled(volume: Volume, region: np.ndarray, wanted: float) -> tuple[Volume, np.ndarray]:
-    # coarser voxels are averages of finer ones: smooth by what is missing, or details would alias
-    sigma = [np.sqrt(max(0.0, wanted**2 - s**2)) / FWHM_PER_SIGMA / s for s in volume.spacing]
-    smooth = volume.with_data(np.stack([gaussian_filter(c, sigma) for c in volume.data]))
-    coarse = resample(smooth, (wanted, wanted, wanted))
-    where = volume.with_data(region.astype(np.float32))
-    return coarse, resample_like(where, coarse).data[0] > 0.5
+def border(image: np.ndarray) -> list[float]:
+    """Give what lies beyond the border of each channel of an image (C, X, Y, Z): the mean of its faces."""
+    return [float(face_mean(channel)) for channel in image]
+
+
+def padded(image: np.ndarray, widths: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Continue an image (C, X, Y, Z) by :func:`border`, so many voxels before and after each axis."""
+    return np.stack([np.pad(c, widths, constant_values=v) for c, v in zip(image, border(image), strict=True)])
 
 
 def _onto(other: Volume, first: Volume, name: str) -> np.ndarray:
@@ -220,14 +219,3 @@ def _onto(other: Volume, first: Volume, name: str) -> np.ndarray:
             "the modalities of a subject to each other first."
         )
     return resample_like(other, first).data[0]
-
-
-def _one_channel(volume: Volume, name: str) -> Volume:
-    if volume.n_channels == 1:
-        return volume
-    if volume.is_picture:
-        return volume.with_data(volume.data[:3].mean(0))
-    raise CohortError(
-        f"The {volume.modality} image of {name} has {volume.n_channels} time points or channels, and a modality has "
-        "one; choose another, or give each channel as a modality of its own."
-    )

@@ -21,7 +21,7 @@ from workbench.progress import Progress, silent
 from workbench.runs.run import Run
 from workbench.systems.feature_scores import finite
 from workbench.systems.label_classes import IGNORED, LabelClasses
-from workbench.systems.segmentation_images import Intensities, SegmentationImages, face_mean
+from workbench.systems.segmentation_images import Intensities, SegmentationImages, padded
 
 KEPT_AS = "segmentation"
 
@@ -83,7 +83,7 @@ class SegmentationRecord:
         assert truth is not None, "subjects without truth were left out"
         answers = self.as_outputs(truth)
         widths = [(m, m) for m in margin]
-        data = np.stack([np.pad(c, widths, constant_values=float(face_mean(c))) for c in volume.data])
+        data = padded(volume.data, widths)
         affine = volume.affine.copy()
         affine[:3, 3] -= affine[:3, :3] @ np.asarray(margin, float)
         return Prepared(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,39 +38,51 @@ def leave_examples(run: Run, network: nn.Module, batches: Sequence[dict[str, Ten
     run.save_arrays("convolutions", names=np.array(list(used)))
 
 
-@torch.no_grad()
-def held_out_scores(
-    network: nn.Module, batches: Sequence[dict[str, Tensor]], names: Sequence[str], *, background: bool
-) -> dict[str, float]:
-    """Score labels of patches that were drawn evenly from a region: accuracy and the Dice coefficient of each class.
+class HeldOut(NamedTuple):
+    """What a network says of held-out voxels.
 
-    Such draws estimate the whole volumes' scores without segmenting them. A class that neither occurs nor is predicted
-    has no score, and neither has the background.
-
-    Args:
-        network: trained.
-        batches: with images and labels.
-        names: of its outputs.
-        background: whether the first of these is the background.
+    Attributes:
+        table: (K, K) how many voxels of each true class, the rows, got each answer; ignored ones left out.
+        said: the classes that it says of any voxel at all.
     """
-    n = len(names)
-    table = torch.zeros(n, n, dtype=torch.long)
+
+    table: Tensor
+    said: frozenset[int]
+
+    @property
+    def only_class(self) -> int | None:
+        """The class that it says of every voxel; None where it says several."""
+        return next(iter(self.said)) if len(self.said) == 1 else None
+
+    def scores(self, names: Sequence[str], *, background: bool) -> dict[str, float]:
+        """Give the accuracy and the Dice coefficient of each class.
+
+        Patches drawn evenly from a region estimate the whole volumes' scores without segmenting them. A class that
+        neither occurs nor is predicted has no score, and neither has the background.
+
+        Args:
+            names: of the network's outputs.
+            background: whether the first of these is the background.
+        """
+        counts = self.table.double()
+        scores = {"voxel accuracy": float(counts.diag().sum() / counts.sum().clamp_min(1))}
+        dice = 2 * counts.diag() / (counts.sum(0) + counts.sum(1))
+        return scores | {
+            f"dice {names[k]}": float(dice[k]) for k in range(int(background), len(names)) if torch.isfinite(dice[k])
+        }
+
+
+@torch.no_grad()
+def held_out(network: nn.Module, batches: Sequence[dict[str, Tensor]], n_outputs: int) -> HeldOut:
+    """Ask a trained network about batches with images and labels."""
+    table, said = torch.zeros(n_outputs, n_outputs, dtype=torch.long), set[int]()
     for batch in batches:
         predicted, truth = classes_of_output(network(batch["image"])).reshape(-1), batch["label"].reshape(-1)
+        said.update(int(k) for k in predicted.unique())
         known = truth != IGNORED
-        table += torch.bincount(truth[known] * n + predicted[known], minlength=n * n).reshape(n, n)
-    counts = table.double()
-    scores = {"voxel accuracy": float(counts.diag().sum() / counts.sum().clamp_min(1))}
-    dice = 2 * counts.diag() / (counts.sum(0) + counts.sum(1))
-    scores |= {f"dice {names[k]}": float(dice[k]) for k in range(int(background), n) if torch.isfinite(dice[k])}
-    return scores
-
-
-@torch.no_grad()
-def only_class(network: nn.Module, batches: Sequence[dict[str, Tensor]]) -> int | None:
-    """Give the class that a network says of every voxel of some batches; None where it says several."""
-    said = {int(k) for batch in batches for k in classes_of_output(network(batch["image"])).unique()}
-    return next(iter(said)) if len(said) == 1 else None
+        places = truth[known] * n_outputs + predicted[known]
+        table += torch.bincount(places, minlength=n_outputs**2).reshape(n_outputs, n_outputs)
+    return HeldOut(table, frozenset(said))
 
 
 def classes_of_output(output: Tensor) -> Tensor:

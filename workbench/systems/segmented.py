@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,8 +102,3 @@ def on_own_lattice(probabilities: np.ndarray, region: np.ndarray, working: Volum
     probabilities[0, ~region] = 1
     probabilities /= np.maximum(probabilities.sum(0), 1e-12)
     return probabilities, region
-
-
-def since(begin: float) -> float:
-    """Give the seconds since ``time.perf_counter()`` was ``begin``."""
-    return time.perf_counter() - begin

@@ -42,7 +42,7 @@ from workbench.patches.right_angles import RightAngles
 from workbench.progress import Progress, silent
 from workbench.systems.base import Preset, Reported, setting
 from workbench.systems.segmentation_base import Segmentation
-from workbench.systems.segmentation_images import RegionName, StandardizationName, face_mean
+from workbench.systems.segmentation_images import RegionName, StandardizationName, border
 from workbench.systems.segmentation_record import SegmentationData
 from workbench.tasks.schedules import Schedule
 from workbench.tasks.segmenting import Segmenter
@@ -171,7 +171,7 @@ class Kleesiek2016(Segmentation):
         self, network: nn.Module, image: np.ndarray, region: np.ndarray, progress: Progress = silent
     ) -> np.ndarray:
         """Apply the network at every voxel; beyond the border lies the mean of the six faces."""
-        fill = [float(face_mean(channel)) for channel in image]
+        fill = border(image)
         return dense_probabilities(network, image, fill=fill, mask=region, progress=progress)
 
     def clean(self, classes: np.ndarray, probabilities: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:

@@ -45,7 +45,7 @@ from workbench.progress import Progress, silent
 from workbench.runs.stages import StagePlan
 from workbench.systems.base import Cost, Preset, Reported, setting
 from workbench.systems.segmentation_base import PlaneName, Segmentation
-from workbench.systems.segmentation_images import SegmentationImages, StandardizationName, face_mean
+from workbench.systems.segmentation_images import SegmentationImages, StandardizationName, border
 from workbench.systems.segmentation_record import SegmentationData
 from workbench.systems.segmentation_views import multiplications
 from workbench.tasks.segmenting import Segmenter
@@ -159,7 +159,7 @@ class Moeskops2016(Segmentation):
         self, network: nn.Module, image: np.ndarray, region: np.ndarray, progress: Progress = silent
     ) -> np.ndarray:
         """Apply the network to the patch about each voxel of the region, or about some of them."""
-        fill = [float(face_mean(channel)) for channel in image]
+        fill = border(image)
         return patchwise_probabilities(
             network, image, patch=self.patch_shape, mask=region, stride=self.stride, fill=fill, plane=self.plane,
             progress=progress,

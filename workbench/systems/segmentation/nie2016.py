@@ -46,13 +46,14 @@ from pydantic import model_validator
 from workbench.imaging.cohort import Cohort
 from workbench.inference.whole_volume import sliding_probabilities
 from workbench.models.fusion_fcn import REDUCTION, FusionFCN, PoolingName
+from workbench.patches.labelled import FIXED_AXIS
 from workbench.progress import Progress, silent
 from workbench.runs.run import Run
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
 from workbench.systems.base import Cost, Preset, Reported, setting
-from workbench.systems.segmentation_base import PLANES, PlaneName, Segmentation
-from workbench.systems.segmentation_images import SegmentationImages, face_mean
+from workbench.systems.segmentation_base import PlaneName, Segmentation
+from workbench.systems.segmentation_images import SegmentationImages, padded
 from workbench.systems.segmentation_record import SegmentationData
 from workbench.systems.segmentation_views import multiplications
 from workbench.tasks.schedules import Schedule
@@ -198,12 +199,12 @@ class Nie2016(Segmentation):
         self, network: FusionFCN, image: np.ndarray, region: np.ndarray, progress: Progress = silent  # type: ignore[override]
     ) -> np.ndarray:  # fmt: skip
         """Average what the network says of overlapping patches; slices smaller than a patch are made larger."""
-        axes = [a for a in range(3) if a != PLANES[self.plane]]
+        axes = [a for a in range(3) if a != FIXED_AXIS[self.plane]]
         before = [max(0, self.patch_size - n) // 2 if a in axes else 0 for a, n in enumerate(image.shape[1:])]
         after = [max(0, self.patch_size - n) - b if a in axes else 0
                  for a, (n, b) in enumerate(zip(image.shape[1:], before, strict=True))]  # fmt: skip
         widths = list(zip(before, after, strict=True))
-        wide = np.stack([np.pad(c, widths, constant_values=float(face_mean(c))) for c in image])
+        wide = padded(image, widths)
         found = sliding_probabilities(
             network, wide, window=self.patch_shape, overlap=self.overlap, weighting="constant", plane=self.plane,
             progress=progress,

@@ -51,7 +51,7 @@ from workbench.patches.store import PatchStore, SamplerName
 from workbench.progress import Progress, silent
 from workbench.systems.base import Preset, setting
 from workbench.systems.segmentation_base import PlaneName, Segmentation
-from workbench.systems.segmentation_images import StandardizationName, face_mean
+from workbench.systems.segmentation_images import StandardizationName, border
 from workbench.systems.segmentation_record import SegmentationData
 from workbench.tasks.schedules import Schedule
 from workbench.tasks.segmenting import Segmenter
@@ -158,7 +158,7 @@ class Pereira2016(Segmentation):
         self, network: nn.Module, image: np.ndarray, region: np.ndarray, progress: Progress = silent
     ) -> np.ndarray:
         """Apply the network to the patch about each voxel of the region, or to whole slices where that is the same."""
-        fill = [float(face_mean(channel)) for channel in image]
+        fill = border(image)
         if self.padding == "valid":
             return dense_probabilities(
                 network, image, patch=self.patch_shape, fill=fill, mask=region, plane=self.plane, progress=progress

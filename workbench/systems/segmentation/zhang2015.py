@@ -39,7 +39,7 @@ from workbench.inference.whole_volume import dense_probabilities
 from workbench.progress import Progress, silent
 from workbench.systems.base import Preset, setting
 from workbench.systems.segmentation_base import PlaneName, Segmentation
-from workbench.systems.segmentation_images import face_mean
+from workbench.systems.segmentation_images import border
 from workbench.systems.segmentation_record import SegmentationData
 from workbench.tasks.segmenting import Segmenter
 
@@ -115,7 +115,7 @@ class Zhang2015(Segmentation):
         self, network: nn.Module, image: np.ndarray, region: np.ndarray, progress: Progress = silent
     ) -> np.ndarray:
         """Apply the network to every slice at once."""
-        fill = [float(face_mean(channel)) for channel in image]
+        fill = border(image)
         return dense_probabilities(
             network, image, patch=self.patch_shape, fill=fill, mask=region, plane=self.plane, progress=progress
         )
