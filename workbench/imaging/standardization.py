@@ -89,11 +89,39 @@ def learn_landmarks(
         WorkbenchError: there are no images, or one is constant or without finite numbers inside its mask.
     """
     _check_percentiles(percentiles)
+    rows = [
+        landmark_row(array, mask, f"training image {number}", percentiles)
+        for number, (array, mask) in enumerate(images, start=1)
+    ]
+    return mean_landmarks(rows, percentiles)
+
+
+def landmark_row(
+    array: np.ndarray, mask: np.ndarray | None, what: str, percentiles: Sequence[float] = PERCENTILES
+) -> np.ndarray:
+    """Give the landmarks of one image, the outer two mapped to 0 and 100: (n,).
+
+    Args:
+        array: (X, Y, Z).
+        mask: non-zero where the histogram is measured.
+        what: the image is called in messages.
+        percentiles: of the landmarks, rising.
+
+    Raises:
+        GeometryError: the mask is empty or of another shape.
+        WorkbenchError: the image is constant or without finite numbers inside its mask.
+    """
     low, high = RANGE
-    rows = []
-    for number, (array, mask) in enumerate(images, start=1):
-        own = _percentiles(array, mask, percentiles, f"training image {number}")
-        rows.append(low + (own - own[0]) * ((high - low) / (own[-1] - own[0])))
+    own = _percentiles(array, mask, percentiles, what)
+    return low + (own - own[0]) * ((high - low) / (own[-1] - own[0]))
+
+
+def mean_landmarks(rows: Sequence[np.ndarray], percentiles: Sequence[float] = PERCENTILES) -> Landmarks:
+    """Give the standard histogram whose landmarks are the means of :func:`landmark_row` of several images.
+
+    Raises:
+        WorkbenchError: there are no images.
+    """
     if not rows:
         raise WorkbenchError("Landmarks are learnt from at least one training image, but none came; choose some.")
     mean = np.maximum.accumulate(np.mean(rows, axis=0))  # rounding may make equal landmarks fall

@@ -15,7 +15,7 @@ import numpy as np
 from workbench.errors import CohortError, GeometryError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.geometry import resample_like, same_lattice
-from workbench.imaging.standardization import Landmarks, learn_landmarks, scale_by, scale_range
+from workbench.imaging.standardization import Landmarks, landmark_row, mean_landmarks, scale_by, scale_range
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
 from workbench.progress import Progress, silent
@@ -125,9 +125,11 @@ class SegmentationImages:
             return Intensities()
         landmarks: tuple[Landmarks, ...] = ()
         if self.standardization == "nyul":
-            landmarks = tuple(
-                learn_landmarks(self._channel(part, c, progress, "Landmarks")) for c in range(len(self.modalities))
-            )
+            rows: list[list[np.ndarray]] = [[] for _ in self.modalities]
+            for number, (volume, region) in enumerate(self._all(part, progress, "Landmarks"), start=1):
+                for own, values in zip(rows, volume.data, strict=True):
+                    own.append(landmark_row(values, region, f"training image {number}"))
+            landmarks = tuple(mean_landmarks(own) for own in rows)
         sums = np.zeros((3, len(self.modalities)))
         for volume, region in self._all(part, progress, "Moments"):
             for c in range(len(self.modalities)):
@@ -179,12 +181,6 @@ class SegmentationImages:
         if learnt.landmarks:
             values = learnt.landmarks[channel].apply(values, region)
         return scale_by(values, region, float(learnt.mean[channel]), float(learnt.deviation[channel]))
-
-    def _channel(
-        self, part: Cohort, channel: int, progress: Progress, what: str
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for volume, region in self._all(part, progress, f"{what} of {self.modalities[channel]}"):
-            yield volume.data[channel], region
 
     def _all(self, part: Cohort, progress: Progress, what: str) -> Iterator[tuple[Volume, np.ndarray]]:
         for i, subject in enumerate(part):

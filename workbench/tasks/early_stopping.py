@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import lightning
 import torch
 from torch import Tensor, nn
+
+from workbench.tasks.optimizers import hold_frozen_statistics
 
 Batch = dict[str, Tensor]
 
@@ -19,14 +21,25 @@ class EarlyStopping(lightning.LightningModule):
     after ``patience`` epochs without a lower one. They are part of the checkpoint, so that a resumed run ends alike.
     :meth:`keep_best` puts them into the network; call it when the stage has ended or was loaded.
 
-    A task sets ``network`` and ``settings`` (with ``patience``), calls :meth:`begin_patience` in its constructor and
-    :meth:`count` in its validation step, and gives :meth:`held_out_loss`.
+    A task sets ``network``, ``layer_rates`` and ``settings`` (with ``patience``), calls :meth:`begin_patience` in its
+    constructor and :meth:`count` in its validation step, and gives :meth:`held_out_loss`.
     """
 
     network: nn.Module
     settings: dict[str, Any]
+    layer_rates: dict[str, float]
     best_loss: Tensor
     n_worse: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the network's outputs."""
+        return self.network(x)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; the normalizations of frozen layers stay in evaluation."""
+        super().train(mode)
+        hold_frozen_statistics(self.network, self.layer_rates)
+        return self
 
     def begin_patience(self) -> None:
         """Make room for the best weights; there is none without a patience."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.tasks.early_stopping import Batch, EarlyStopping
-from workbench.tasks.optimizers import OptimizerName, hold_frozen_statistics, make_optimizer, parameter_groups
+from workbench.tasks.optimizers import OptimizerName, make_optimizer, parameter_groups
 from workbench.tasks.schedules import Plateau, Schedule
 from workbench.tasks.segmentation_losses import (
     IGNORED,
@@ -125,16 +125,6 @@ class Segmenter(EarlyStopping):
         self.register_buffer("counts", torch.zeros(3, n_classes, dtype=torch.long))
         self._held_out_counts = torch.zeros(3, n_classes, dtype=torch.long)
         self.begin_patience()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give the network's outputs."""
-        return self.network(x)
-
-    def train(self, mode: bool = True) -> Segmenter:
-        """Switch to training or evaluation; the normalizations of frozen layers stay in evaluation."""
-        super().train(mode)
-        hold_frozen_statistics(self.network, self.layer_rates)
-        return self
 
     def judge(self, image: Tensor, label: Tensor) -> Judged:
         """Give loss, weight and counts of images (B, C, *patch) and labels (B,) or (B, *s)."""

@@ -25,7 +25,6 @@ from workbench.tasks.optimizers import (
     BATCH_NORMS,
     OptimizerName,
     clip_incoming,
-    hold_frozen_statistics,
     make_optimizer,
     momentum_schedule,
     parameter_groups,
@@ -95,16 +94,6 @@ class Supervised(EarlyStopping):
         self.register_buffer("class_weights", weights)
         parameter_groups(network, learning_rate, weight_decay, self.layer_rates)  # an unknown layer is found at once
         self.begin_patience()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give the network's outputs."""
-        return self.network(x)
-
-    def train(self, mode: bool = True) -> Supervised:
-        """Switch to training or evaluation; the normalizations of frozen layers stay in evaluation."""
-        super().train(mode)
-        hold_frozen_statistics(self.network, self.layer_rates)
-        return self
 
     def losses(self, x: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Give ``loss`` and what is logged beside it, for inputs (B, *shape) and targets."""
