@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clicks import no_faults, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 TRAINED_MS = 150_000
@@ -22,18 +23,6 @@ def page(browser: Any, server: str) -> Iterator[Any]:
     tab.get_by_role("heading", name="Families").wait_for()
     yield tab
     tab.close()
-
-
-def settled(page: Any) -> None:
-    """Wait until the page has finished running."""
-    page.wait_for_timeout(400)
-    page.wait_for_function("document.querySelectorAll('[data-testid=stStatusWidget]').length === 0")
-
-
-def no_faults(page: Any) -> None:
-    """Fail with what the page or the browser says is wrong."""
-    assert [e.inner_text() for e in page.locator("[data-testid=stAlertContentError]").all()] == []
-    assert page.faults == []
 
 
 def choose(page: Any, label: str, option: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from clicks import no_faults, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 TRAINED_S = 420
@@ -32,24 +33,12 @@ def canvas(page: Any, number: int) -> Any:
     return found
 
 
-def settled(page: Any) -> None:
-    """Wait until the page has finished running."""
-    page.wait_for_timeout(400)
-    page.wait_for_function("document.querySelectorAll('[data-testid=stStatusWidget]').length === 0")
-
-
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.1)
-
-
-def no_faults(page: Any) -> None:
-    """Fail with what the page or the browser says is wrong."""
-    assert [e.inner_text() for e in page.locator("[data-testid=stAlertContentError]").all()] == []
-    assert page.faults == []
 
 
 def test_the_first_page_is_usable_within_ten_seconds(page: Any, server: str) -> None:

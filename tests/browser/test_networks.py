@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clicks import no_faults, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 TRAINED_MS, MADE_MS = 120_000, 60_000
@@ -22,18 +23,6 @@ def page(browser: Any, server: str) -> Iterator[Any]:
     tab.set_default_timeout(30_000)
     yield tab
     tab.close()
-
-
-def settled(page: Any) -> None:
-    """Wait until the page has finished running."""
-    page.wait_for_timeout(400)
-    page.wait_for_function("document.querySelectorAll('[data-testid=stStatusWidget]').length === 0")
-
-
-def no_faults(page: Any) -> None:
-    """Fail with what the page or the browser says is wrong."""
-    assert [e.inner_text() for e in page.locator("[data-testid=stAlertContentError]").all()] == []
-    assert page.faults == []
 
 
 def test_one_click_leads_from_nothing_to_networks(page: Any, server: str) -> None:

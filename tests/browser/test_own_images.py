@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from clicks import settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 TRAINED_MS, SEGMENTED_MS = 300_000, 150_000
@@ -38,12 +39,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             files.append(folder / f"sub-{i:02d}_{what}.nii.gz")
             nib.save(nib.Nifti1Image(array, AFFINE), files[-1])
     return files
-
-
-def settled(page: Any) -> None:
-    """Wait until the page has finished running."""
-    page.wait_for_timeout(600)
-    page.wait_for_function("document.querySelectorAll('[data-testid=stStatusWidget]').length === 0")
 
 
 def test_own_pairs_become_a_label_map_on_their_own_lattice(

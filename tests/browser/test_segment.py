@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clicks import no_faults, settled
 
 from workbench.imaging.files import read_volume
 
@@ -31,18 +32,6 @@ def page(browser: Any, server: str) -> Iterator[Any]:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give where the label map of the first test is kept for the second."""
     return tmp_path_factory.mktemp("saved") / "labels.nii.gz"
-
-
-def settled(page: Any) -> None:
-    """Wait until the page has finished running."""
-    page.wait_for_timeout(600)
-    page.wait_for_function("document.querySelectorAll('[data-testid=stStatusWidget]').length === 0")
-
-
-def no_faults(page: Any) -> None:
-    """Fail with what the page or the browser says is wrong."""
-    assert [e.inner_text() for e in page.locator("[data-testid=stAlertContentError]").all()] == []
-    assert page.faults == []
 
 
 def test_one_click_trains_another_segments_and_the_label_map_is_saved(page: Any, server: str, saved: Path) -> None:
