@@ -25,6 +25,7 @@ from workbench.imaging.volume import Volume
 from workbench.phantoms.appearance import CLEAN, MODALITIES, PRESETS, BrainAppearance, Difficulty, measured, signal
 from workbench.phantoms.deformation import Deformation, pull, random_deformation
 from workbench.phantoms.new_folder import new_folder
+from workbench.phantoms.patients import check_numbers
 from workbench.phantoms.template import Template, load_template
 from workbench.progress import Progress, silent
 
@@ -124,10 +125,7 @@ def _make_subject(
 def _check(
     n_subjects: int, seed: int, difficulty: Difficulty | BrainAppearance, modalities: Sequence[str]
 ) -> BrainAppearance:
-    if not 1 <= n_subjects <= 999:
-        raise SettingsError(f"A phantom has from 1 to 999 subjects; got {n_subjects}.")
-    if seed < 0:
-        raise SettingsError(f"The seed must be 0 or more; got {seed}.")
+    check_numbers(n_subjects, seed)
     unknown = [m for m in modalities if m not in MODALITIES]
     if unknown or not modalities:
         raise SettingsError(f"The modalities of the brain phantom are {', '.join(MODALITIES)}; got {list(modalities)}.")

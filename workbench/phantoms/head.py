@@ -44,6 +44,7 @@ from workbench.phantoms.head_surgery import paint_resection, paint_tumor
 from workbench.phantoms.lattice import Lattice, deformed_points
 from workbench.phantoms.new_folder import new_folder
 from workbench.phantoms.painting import Canvas, sample
+from workbench.phantoms.patients import check_numbers
 from workbench.phantoms.template import Template, load_template
 from workbench.progress import Progress, silent
 
@@ -260,10 +261,7 @@ def _write_head(folder: Path, name: str, head: Head) -> Subject:
 
 
 def _check(n_subjects: int, seed: int, modalities: Sequence[str], altered_share: float) -> tuple[HeadModality, ...]:
-    if not 1 <= n_subjects <= 999:
-        raise SettingsError(f"A phantom has from 1 to 999 subjects; got {n_subjects}.")
-    if seed < 0:
-        raise SettingsError(f"The seed must be 0 or more; got {seed}.")
+    check_numbers(n_subjects, seed)
     if not 0 <= altered_share <= 1:
         raise SettingsError(f"The share of altered subjects lies between 0 and 1; got {altered_share}.")
     if not modalities or any(m not in HEAD_MODALITIES for m in modalities):

@@ -37,6 +37,7 @@ from workbench.phantoms.infant_anatomy import NAMES, Structures, label_shares
 from workbench.phantoms.lattice import Lattice, deformed_points
 from workbench.phantoms.new_folder import new_folder
 from workbench.phantoms.painting import sample
+from workbench.phantoms.patients import check_numbers
 from workbench.phantoms.template import FWHM_PER_SIGMA, load_template
 from workbench.progress import Progress, silent
 
@@ -270,10 +271,7 @@ def _write_infant(folder: Path, name: str, infant: Infant) -> Subject:
 def _check(
     n_subjects: int, seed: int, modalities: Sequence[str], structures: str, scan: InfantScan
 ) -> tuple[InfantModality, ...]:
-    if not 1 <= n_subjects <= 999:
-        raise SettingsError(f"A phantom has from 1 to 999 subjects; got {n_subjects}.")
-    if seed < 0:
-        raise SettingsError(f"The seed must be 0 or more; got {seed}.")
+    check_numbers(n_subjects, seed)
     if structures not in NAMES:
         raise SettingsError(f"The structures of the infant phantom are {' or '.join(NAMES)}; got {structures!r}.")
     if not 0 <= scan.shift_mm <= 20:

@@ -25,7 +25,6 @@ from scipy.ndimage import label as components
 
 from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
-from workbench.imaging.nifti import write_array
 from workbench.imaging.subject import Subject
 from workbench.phantoms.anatomy import Anatomy, draw_anatomy
 from workbench.phantoms.appearance import BrainAppearance
@@ -34,6 +33,7 @@ from workbench.phantoms.brain import deform
 from workbench.phantoms.lesion_shapes import Lesions, draw_lesions
 from workbench.phantoms.mimics import flair_mimics
 from workbench.phantoms.new_folder import new_folder
+from workbench.phantoms.patients import check_numbers, write_patient
 from workbench.phantoms.scanners import acquire, draw_scanner
 from workbench.phantoms.template import load_template
 from workbench.progress import Progress, silent
@@ -188,8 +188,7 @@ def make_lesion(
         CohortError: the folder is in use.
     """
     plan = LesionPlan(seed, spacing_mm, load, mimics, halo, bias, noise, n_scanners, scanner_difference)
-    if not 1 <= n_subjects <= 999:
-        raise SettingsError(f"A phantom has from 1 to 999 subjects; got {n_subjects}.")
+    check_numbers(n_subjects, seed)
     load_template(float(spacing_mm))
     with new_folder(out) as partial:
         subjects, truth = [], {}
@@ -225,13 +224,7 @@ def _signals(anatomy: Anatomy, lesions: Lesions, plan: LesionPlan, rng: np.rando
 
 def _write_case(folder: Path, name: str, case: LesionCase) -> Subject:
     home = folder / name
-    home.mkdir()
-    files = {sequence: home / f"{sequence}.nii.gz" for sequence in SEQUENCES}
-    for image, file in zip(case.images, files.values(), strict=True):
-        whole = np.minimum(np.rint(image), np.iinfo(np.int16).max)
-        write_array(whole, case.affine, file, dtype=np.int16)
-    for array, what in ((case.labels, "label"), (case.mask, "mask")):
-        write_array(array.astype(np.uint8), case.affine, home / f"{what}.nii.gz", dtype=np.uint8)
+    files = write_patient(home, SEQUENCES, case.images, case.labels, case.mask, case.affine)
     with (home / "points.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerows([COLUMNS, *case.table])

@@ -25,7 +25,6 @@ import numpy as np
 
 from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
-from workbench.imaging.nifti import write_array
 from workbench.imaging.subject import Subject
 from workbench.phantoms.anatomy import Anatomy, draw_anatomy
 from workbench.phantoms.appearance import BrainAppearance
@@ -34,6 +33,7 @@ from workbench.phantoms.brain import deform
 from workbench.phantoms.deformation import pull
 from workbench.phantoms.mimics import flair_mimics
 from workbench.phantoms.new_folder import new_folder
+from workbench.phantoms.patients import check_numbers, write_patient
 from workbench.phantoms.scanners import Scanner, acquire, draw_scanner
 from workbench.phantoms.template import load_template
 from workbench.phantoms.tumor_regions import (
@@ -196,8 +196,7 @@ def make_tumor(
         CohortError: the folder is in use.
     """
     plan = TumorPlan(seed, spacing_mm, grade, n_scanners, scanner_difference, bias, noise, mass_effect, mimics)
-    if not 1 <= n_subjects <= 999:
-        raise SettingsError(f"A phantom has from 1 to 999 subjects; got {n_subjects}.")
+    check_numbers(n_subjects, seed)
     load_template(float(spacing_mm))
     with new_folder(out) as partial:
         subjects, truth = [], {}
@@ -243,13 +242,7 @@ def _signals(anatomy: Anatomy, regions: TumorRegions, mimics: float, rng: np.ran
 
 def _write_case(folder: Path, name: str, case: TumorCase) -> Subject:
     home = folder / name
-    home.mkdir()
-    files = {sequence: home / f"{sequence}.nii.gz" for sequence in SEQUENCES}
-    for image, file in zip(case.images, files.values(), strict=True):
-        whole = np.minimum(np.rint(image), np.iinfo(np.int16).max)
-        write_array(whole, case.affine, file, dtype=np.int16)
-    for array, what in ((case.labels, "label"), (case.mask, "mask")):
-        write_array(array.astype(np.uint8), case.affine, home / f"{what}.nii.gz", dtype=np.uint8)
+    files = write_patient(home, SEQUENCES, case.images, case.labels, case.mask, case.affine)
     told = {key: str(case.truth[key]) for key in ("grade", "scanner")}
     label, mask = home / "label.nii.gz", home / "mask.nii.gz"
     return Subject(name, files, label=label, mask=mask, group=name, covariates=told, folder=folder)
