@@ -20,6 +20,7 @@ File formats live in this room and nowhere else. Its files, in reading order:
     scrub           copies of image files without the text in their headers
     repetition_time  seconds from one volume of a 4-D image to the next
     fields          displacement fields as NIfTI vectors
+    displacements   displacement fields pulled, composed, integrated, inverted, measured
     geometry        resample, crop, pad, put back, warp
     brain_surface   surface and outlines of the MNI152 brain, behind networks
     intensity       z-score, windows, percentiles, histogram matching, bias field

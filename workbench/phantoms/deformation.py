@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import gaussian_filter
-from torch.nn.functional import grid_sample
+
+from workbench.imaging import displacements
 
 CONTROL_MM = 8.0
 BORDER_MM = 16.0
@@ -56,16 +56,12 @@ def random_deformation(
 
 def exponential(velocity: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Integrate a stationary velocity (3, X, Y, Z) in mm for unit time: the displacement in mm."""
-    step = torch.from_numpy(velocity / (spacing_mm * 2**N_SQUARINGS)).to(torch.float32)  # voxels
-    for _ in range(N_SQUARINGS):
-        step = step + _pull(step, step)  # φ∘φ: x + u(x) + u(x + u(x))
-    return (step * spacing_mm).numpy()
+    return displacements.exponential(velocity / np.float32(spacing_mm), N_SQUARINGS) * np.float32(spacing_mm)
 
 
 def pull(maps: np.ndarray, displacement: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Give maps (K, X, Y, Z) at x + displacement(x), linearly; displacement (3, X, Y, Z) in mm, borders extended."""
-    moved = _pull(torch.from_numpy(np.array(maps, np.float32)), torch.from_numpy(displacement) / spacing_mm)
-    return moved.numpy()
+    return displacements.pull(np.asarray(maps, np.float32), displacement / np.float32(spacing_mm))
 
 
 def smooth_field(shape: Sequence[int], spacing_mm: float, scale_mm: float, rng: np.random.Generator) -> np.ndarray:
@@ -89,8 +85,7 @@ def smooth_field(shape: Sequence[int], spacing_mm: float, scale_mm: float, rng: 
 
 def jacobian_determinant(displacement: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Give det(I + ∂u/∂x) of a displacement (3, X, Y, Z) in mm by central differences: (X, Y, Z); > 0 if unfolded."""
-    matrix = np.stack([np.stack(np.gradient(u, spacing_mm), axis=-1) for u in displacement], axis=-2)
-    return np.linalg.det(matrix + np.eye(3))
+    return displacements.jacobian_determinant(displacement / spacing_mm)
 
 
 def _energy(sigma: float) -> float:
@@ -106,14 +101,3 @@ def _fade(shape: Sequence[int], spacing_mm: float, axis: int) -> np.ndarray:
     depth = np.minimum(np.arange(n), n - 1 - np.arange(n)) * spacing_mm / BORDER_MM
     line = np.sin(np.minimum(depth, 1) * np.pi / 2) ** 2
     return line.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-
-
-def _pull(maps: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
-    """Linear interpolation of maps (K, X, Y, Z) at x + displacement(x), both in voxels."""
-    shape = maps.shape[1:]
-    axes = [torch.arange(n, dtype=torch.float32) for n in shape]
-    position = torch.stack(torch.meshgrid(*axes, indexing="ij")) + displacement  # (3, X, Y, Z)
-    span = torch.tensor([max(n - 1, 1) for n in shape], dtype=torch.float32).view(3, 1, 1, 1)
-    # grid_sample wants the fastest axis first and -1 … 1 between the outermost voxel centers
-    grid = (position * (2 / span) - 1).flip(0).permute(1, 2, 3, 0)[None]
-    return grid_sample(maps[None], grid, mode="bilinear", padding_mode="border", align_corners=True)[0]
