@@ -15,12 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOOR = {
     "errors": 1, "paths": 1, "progress": 1,
     "imaging": 2, "models": 2, "classical": 2, "metrics": 2, "runs": 2,
-    "patches": 3, "phantoms": 3, "figures": 3, "tasks": 3,
+    "patches": 3, "phantoms": 3, "registration": 3, "figures": 3, "tasks": 3,
     "inference": 4, "systems": 5, "doors": 6, "workflow": 7, "cli": 8, "app": 8,
 }  # fmt: skip
 FLOOR_2_FROM_3 = {
     "patches": {"imaging"},
     "phantoms": {"imaging"},
+    "registration": {"imaging", "classical"},
     "figures": {"imaging"},
     "tasks": {"models", "metrics"},
 }

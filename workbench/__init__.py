@@ -10,6 +10,7 @@ Research use only; not for diagnosis.
     runs                       a training run is a folder
     patches                    from volumes to batches and back
     phantoms                   subjects whose truth is known
+    registration               one image brought onto another
     figures                    arrays to figures
     tasks                      networks in training, as Lightning modules
     inference                  a trained network on a whole volume
