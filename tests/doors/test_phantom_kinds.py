@@ -35,7 +35,7 @@ def test_every_kind_has_a_sentence_and_a_usual_number() -> None:
     assert all(text.endswith(".") for text in cohorts.PHANTOM_KINDS.values())
 
 
-@pytest.mark.parametrize("kind", ["head", "infant", "infant-regions", "tumor", "lesion"])
+@pytest.mark.parametrize("kind", ["head", "infant", "infant-regions", "tumor", "lesion", "brain7t"])
 def test_phantoms_to_be_segmented_have_the_wanted_voxels_and_labels_with_names(kind: str, data_root: Path) -> None:
     made = cohorts.make_phantom(kind, "mine", n_subjects=1, spacing_mm=6.0)
     subject = made.subjects[0]
@@ -43,6 +43,13 @@ def test_phantoms_to_be_segmented_have_the_wanted_voxels_and_labels_with_names(k
     labels = subject.label_map(image)
     assert labels is not None and image.spacing == pytest.approx((6.0, 6.0, 6.0), abs=1e-3)
     assert {int(v) for v in np.unique(labels)} - {0} <= set(made.label_names), "every value has a name"
+
+
+@pytest.mark.parametrize(("given", "wide"), [({}, 1.0), ({"spacing_mm": 3.0}, 3.0)])
+def test_prostates_have_thick_slices_and_the_wanted_width(given: dict, wide: float, data_root: Path) -> None:
+    made = cohorts.make_phantom("prostate", "mine", n_subjects=1, **given)
+    assert made.subjects[0].volume("T2").spacing == pytest.approx((wide, wide, 3.0), abs=1e-3)
+    assert made.label_names == {0: "background", 1: "prostate"}
 
 
 @pytest.mark.parametrize("kind", ["digits", "paired"])

@@ -28,6 +28,8 @@ KINDS = {
     "infant-regions": "Infants: regions",
     "tumor": "Tumors",
     "lesion": "Lesions",
+    "brain7t": "Brains at 7 T",
+    "prostate": "Prostates",
 }
 MOST_SUBJECTS = {"digits": 1797, "bold-images": 200} | dict.fromkeys(
     ("bold", "bold-edges", "bold-states", "bold-null"), 5000

@@ -39,10 +39,13 @@ PHANTOM_KINDS = {
     "infant-regions": "The same with eight structures, some told apart by their place alone: for several scales.",
     "tumor": "Brains with a tumor in T1, T1c, T2 and FLAIR from two scanners: necrosis, edema and core are known.",
     "lesion": "White matter lesions, and what looks like them, in T1, T2, PD and FLAIR: each lesion is known.",
+    "brain7t": "7 T-like brains in four contrasts: deformation, tissues, hippocampus and deep nuclei are known.",
+    "prostate": "Prostates in T2 with thick slices: the gland's shape, and where its border can be seen, are known.",
 }
 PHANTOM_SIZES = {
     "brain": 8, "digits": 1797, "paired": 200, "levels": 400, "bold": 40, "bold-edges": 60, "bold-states": 40,
     "bold-null": 40, "bold-images": 6, "head": 8, "infant": 8, "infant-regions": 8, "tumor": 8, "lesion": 8,
+    "brain7t": 8, "prostate": 12,
 }  # fmt: skip
 """Kind → how many subjects it has when nothing else is said."""
 BOLD_PLANS: dict[str, dict[str, object]] = {
@@ -53,7 +56,7 @@ BOLD_PLANS: dict[str, dict[str, object]] = {
     "bold-images": {"kind": "networks", "images": True},
 }
 """Kind → how its phantom differs from the usual one."""
-SPACED_PHANTOMS = ("brain", "head", "infant", "infant-regions", "tumor", "lesion")
+SPACED_PHANTOMS = ("brain", "head", "infant", "infant-regions", "tumor", "lesion", "brain7t", "prostate")
 """Kinds whose voxel size can be chosen."""
 
 
@@ -120,7 +123,7 @@ def make_phantom(
         out: the new folder.
         n_subjects: None for the usual number of the kind.
         seed: equal seeds give equal bytes.
-        spacing_mm: voxel size of :data:`SPACED_PHANTOMS`; None for 2 mm.
+        spacing_mm: voxel size of :data:`SPACED_PHANTOMS`; None for 2 mm, of prostates 1 mm in the plane.
         difficulty: contrast and noise of the brain phantom; None for ``"easy"``.
         progress: told of each subject.
 
@@ -153,7 +156,7 @@ def make_phantom(
         plan: dict[str, Any] = BOLD_PLANS[kind]
         return make_bold(new_cohort(out), n_subjects=number, seed=seed, progress=progress, **plan)
     if kind in SPACED_PHANTOMS and kind != "brain":
-        return _make_spaced(kind, new_cohort(out), number, seed, spacing_mm or 2.0, progress)
+        return _make_spaced(kind, new_cohort(out), number, seed, spacing_mm, progress)
     from workbench.phantoms.brain import make_brain
 
     return make_brain(
@@ -162,17 +165,24 @@ def make_phantom(
     )  # fmt: skip
 
 
-def _make_spaced(kind: str, out: Path, number: int, seed: int, spacing_mm: float, progress: Progress) -> Cohort:
-    """Make a phantom to be segmented."""
+def _make_spaced(kind: str, out: Path, number: int, seed: int, spacing_mm: float | None, progress: Progress) -> Cohort:
+    """Make a phantom to be segmented or registered."""
+    from workbench.phantoms.brain_7t import make_brain_7t
     from workbench.phantoms.head import make_head
     from workbench.phantoms.infant import make_infant
     from workbench.phantoms.lesion import make_lesion
+    from workbench.phantoms.prostate import make_prostate
     from workbench.phantoms.tumor import make_tumor
 
-    given: dict[str, Any] = {"n_subjects": number, "seed": seed, "spacing_mm": spacing_mm, "progress": progress}
+    given: dict[str, Any] = {"n_subjects": number, "seed": seed, "progress": progress}
+    if spacing_mm is not None:
+        given["spacing_mm"] = spacing_mm
     if kind.startswith("infant"):
         return make_infant(out, structures="regions" if kind.endswith("regions") else "tissues", **given)
-    makers: dict[str, Any] = {"head": make_head, "tumor": make_tumor, "lesion": make_lesion}
+    makers: dict[str, Any] = {
+        "head": make_head, "tumor": make_tumor, "lesion": make_lesion, "brain7t": make_brain_7t,
+        "prostate": make_prostate,
+    }  # fmt: skip
     return makers[kind](out, **given)
 
 

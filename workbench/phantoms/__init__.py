@@ -24,8 +24,14 @@ Files in reading order:
     head_surgery  an enhancing tumor, or a resection cavity under a bone flap
     head          a cohort of whole heads for skull stripping
     brain_parts   cerebrum, cerebellum and brain stem of the template; deep grey matter, ventricles, capsule
+    brain_7t_look  contrasts of one anatomy, small bright vessels, individual texture, a bias from 0.4 to 1.6
+    brain_7t      a cohort of 7 T-like brains with known deformation, hippocampus and deep nuclei
     infant_anatomy  an infant's tissues, or a newborn's eight regions, as shares of each voxel
     infant        a cohort of infants' brains, isointense in T1 and T2, or of newborns' in eight regions
+    prostate_shape  an ellipsoidal gland bent by seven coefficients; its surface in 24 sectors
+    prostate_anatomy  the male pelvis about it: bladder, rectum, muscles, bones, veins; zones and nodules inside
+    prostate_appearance  two kinds of patients; a capsule bright, dark or absent by sector; texture, scanner
+    prostate      a cohort of prostates in T2-weighted MR with thick slices
     digits        the handwritten digits that scikit-learn installs, as pictures
     modalities    regional MRI and PET of patients and controls, as feature tables of known dependence
     two_level     subjects whose class two factors make together, and neither alone

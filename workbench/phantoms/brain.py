@@ -100,8 +100,6 @@ def deform(template: Template, look: BrainAppearance, entropy: list[int]) -> Def
 def _make_subject(
     folder: Path, name: str, template: Template, look: BrainAppearance, entropy: list[int], modalities: list
 ) -> Subject:
-    home = folder / name
-    home.mkdir()
     spacing = template.spacing_mm
     deformation = deform(template, look, entropy)
     t1, *tissues = pull(np.stack([template.t1, *template.fractions]), deformation.warp, spacing)
@@ -110,16 +108,40 @@ def _make_subject(
     images = {}
     for modality in modalities:
         clean = signal(modality, t1, fractions, spacing)
-        image = measured(modality, clean, labels > 0, spacing, look, entropy)
-        images[modality] = home / f"{modality}.nii.gz"
-        write_nifti(Volume.from_array(image, template.affine, modality), images[modality])
+        images[modality] = measured(modality, clean, labels > 0, spacing, look, entropy)
+    return write_deformed(folder, name, images, labels, deformation, template.affine)
+
+
+def write_deformed(
+    folder: Path,
+    name: str,
+    images: dict[str, np.ndarray],
+    labels: np.ndarray,
+    deformation: Deformation,
+    affine: np.ndarray,
+) -> Subject:
+    """Write a subject with its truth: images, ``label``, ``mask`` (where there is a label), and both fields.
+
+    Args:
+        folder: of the cohort.
+        name: of the subject, and of its new folder.
+        images: modality → (X, Y, Z).
+        labels: (X, Y, Z), 0 to 255.
+        deformation: to the template and back, mm.
+        affine: (4, 4), voxel index → mm RAS.
+    """
+    home = folder / name
+    home.mkdir()
+    files = {modality: home / f"{modality}.nii.gz" for modality in images}
+    for modality, image in images.items():
+        write_nifti(Volume.from_array(image, affine, modality), files[modality])
     for array, what in ((labels, "label"), (labels > 0, "mask")):
-        write_nifti(Volume.from_array(array, template.affine, what), home / f"{what}.nii.gz", dtype=np.uint8)
+        write_nifti(Volume.from_array(array, affine, what), home / f"{what}.nii.gz", dtype=np.uint8)
     for field, what in zip(deformation, Deformation._fields, strict=True):
-        write_field(field, template.affine, home / f"{what}.nii")  # float32 fields hardly compress
+        write_field(field, affine, home / f"{what}.nii")  # float32 fields hardly compress
     truth = {what: f"{name}/{what}.nii" for what in Deformation._fields}
     label, mask = (home / f"{what}.nii.gz" for what in ("label", "mask"))
-    return Subject(name, images, label=label, mask=mask, group=name, covariates=truth, folder=folder)
+    return Subject(name, files, label=label, mask=mask, group=name, covariates=truth, folder=folder)
 
 
 def _check(

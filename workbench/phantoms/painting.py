@@ -64,18 +64,18 @@ class Canvas:
             view[touched] += part * (signal - view[touched])
         self.substance[where][share > 0.5] = self.names.index(name)
 
-    def ellipsoid(self, name: str, center: Sequence[float], radii: Sequence[float]) -> None:
+    def ellipsoid(self, name: str, center: Place, radii: Place) -> None:
         """Paint an ellipsoid, its axes along those of the atlas, mm."""
         where = self.box(center, radii)
         self.paint(name, ellipsoid(self.points[(slice(None), *where)], center, radii), where)
 
-    def tube(self, name: str, start: Sequence[float], end: Sequence[float], radius: float) -> None:
+    def tube(self, name: str, start: Place, end: Place, radius: float) -> None:
         """Paint a straight tube with round ends, mm."""
         middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
         where = self.box(middle, [abs(a - b) / 2 + radius for a, b in zip(start, end, strict=True)])
         self.paint(name, tube(self.points[(slice(None), *where)], start, end, radius), where)
 
-    def box(self, center: Sequence[float], radii: Sequence[float]) -> Everywhere:
+    def box(self, center: Place, radii: Place) -> Everywhere:
         """Give the slices of all voxels that may lie in a box of the atlas, a voxel more on each side."""
         found = []
         for low, high, middle, radius in zip(self._lows, self._highs, center, radii, strict=True):
@@ -85,7 +85,7 @@ class Canvas:
         return found[0], found[1], found[2]
 
 
-def ellipsoid(points: np.ndarray, center: Place, radii: Sequence[float]) -> np.ndarray:
+def ellipsoid(points: np.ndarray, center: Place, radii: Place) -> np.ndarray:
     """Give the distance (..., ) of points (3, ...) from an ellipsoid in mm, exact to first order at its surface."""
     squares = np.float32(1e-8)  # not 0, for the sake of the center
     slopes = squares / np.float32(max(radii) ** 2)
