@@ -77,7 +77,7 @@ def describe(bank: Any) -> str:
     deeper = "the linear product of the layers' weights, back to the input"
     if bank.layers[0].startswith("convolution"):
         deeper = "the gradient of a unit at the mean held-out example, cut to what it sees"
-    how = deeper if bank.is_back_projection else "weights from the input voxels"
+    how = bank.drawn or (deeper if bank.is_back_projection else "weights from the input voxels")
     size = f"voxels of {bank.spacing_mm:g} mm" if bank.spacing_mm else "voxels as they are stored"
     return f"{counted} Drawn: {how}, {size}."
 

@@ -5,6 +5,7 @@ In reading order:
     boxes        boxes about every voxel: zero margins, sums, growth
     blocks       an encoder's stages as matrix products on gathered rows, or by Fourier transform
     dense        encode every voxel of a mask, tile by tile, equal to encoding patch by patch
+    subspaces    the same for stacked independent subspaces, plane by plane
     features     feature volumes and their cache on disk
     tile_plan    boxes that fit in memory and share their margins cheaply
     dense_network  a patch network made to score every voxel of a window

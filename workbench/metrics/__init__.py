@@ -9,6 +9,7 @@ In reading order:
     permutation       how often chance alone does as well
     likelihood        partition functions of energy models: exact, and by annealed importance sampling
     recovery          whether planted maps, states, networks and edges were found
+    subspace_recovery  how far found subspaces are from the true ones
     overlap           how much two masks have in common, at one threshold or at many
     surface_distance  how far apart the surfaces of two masks lie, in mm
     label_pair        two label maps counted against each other once

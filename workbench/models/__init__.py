@@ -17,6 +17,9 @@
     autoencoder           one auto-encoder (Section 2.3.1)
     stack                 what every stack of auto-encoders can do
     stacked_autoencoder   the stacked auto-encoder on whole patches, and its conversion to a classifier
+    principal_axes        principal axes of patches, and the linear code on them
+    isa                   independent subspace analysis by projected gradient (Section 3.1)
+    stacked_isa           its stacked convolutional form (Section 3.1)
     correlation           the linear maps of a convolutional layer in space, and strides as channels
     frequency             the same by Fourier transform, and when that is faster (Section 3.5)
     pooling_units         probabilistic max pooling

@@ -19,14 +19,14 @@ from workbench.imaging.fields import read_field
 from workbench.imaging.geometry import warp
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
-from workbench.inference.features import FeatureVolume, cached_features, digest_of, encode_features
+from workbench.inference.features import FeatureVolume, cached_features, digest_of
 from workbench.inference.similarity import FeatureIndex, FeatureMeasure, PatchIndex
 from workbench.metrics.correspondence import Correspondence, correspondence
 from workbench.progress import Progress, silent
 from workbench.runs.run import Run
-from workbench.systems.features_base import FeatureLearning
+from workbench.systems.encoder_base import EncoderLearning
 
-PATCH_L2, PATCH_CORRELATION, SIFT, LEARNT = "Patch, L2", "Patch, correlation", "SIFT, L2", "SAE"
+PATCH_L2, PATCH_CORRELATION, SIFT = "Patch, L2", "Patch, correlation", "SIFT, L2"
 EXCLUSION_MM = 10.0
 
 
@@ -40,18 +40,11 @@ class SubjectSearch:
         progress: told while features are computed; what is computed is kept in the cache folder.
     """
 
-    def __init__(self, system: FeatureLearning, run: Run, subject: Subject, progress: Progress = silent) -> None:
+    def __init__(self, system: EncoderLearning, run: Run, subject: Subject, progress: Progress = silent) -> None:
         self.subject = subject
         self.volume, self.mask = system.prepared(subject, run)
-        stack = system.stack(run)
-        self.codes: FeatureVolume = encode_features(
-            stack.as_convolutions(),
-            self.volume.data,
-            stack.patch_shape[1:],
-            self.mask,
-            self.volume.affine,
-            progress=progress,
-        )
+        self.learnt = system.learnt
+        self.codes: FeatureVolume = system.features(self.volume, self.mask, run, progress)
         self.sift = _sift(self.volume, self.mask, sift_cell(system.patch_size), progress)
         self.patches = PatchIndex(self.volume.data, self.mask, system.patch_voxels)
         self._codes, self._sift = FeatureIndex(self.codes.features), FeatureIndex(self.sift.features)
@@ -68,7 +61,7 @@ class SubjectSearch:
             PATCH_L2: self.patches.similarity(query.patch, "l2"),
             PATCH_CORRELATION: self.patches.similarity(query.patch, "correlation"),
             SIFT: self._sift.similarity(query.sift, "l2"),
-            learnt_name(measure): self._codes.similarity(query.code, measure),
+            learnt_name(self.learnt, measure): self._codes.similarity(query.code, measure),
         }
 
     def registered(self, other: SubjectSearch) -> Volume | None:
@@ -174,9 +167,9 @@ def similarity_view(
     )  # fmt: skip
 
 
-def learnt_name(measure: str) -> str:
-    """Name the learnt features under a measure, as maps and tables do."""
-    return f"{LEARNT}, {'L2' if measure == 'l2' else measure}"
+def learnt_name(learnt: str, measure: str) -> str:
+    """Name learnt features ("SAE", "ISA") under a measure, as maps and tables do."""
+    return f"{learnt}, {'L2' if measure == 'l2' else measure}"
 
 
 def checked_measure(measure: str) -> FeatureMeasure:

@@ -137,8 +137,8 @@ def _similarities(
         yield PATCH_CORRELATION, _correlation(queries, patches, n)
         yield SIFT, _l2(sift, _pieces(subject.sift.features), n)
         yield SIFT_CORRELATION, _correlation(sift, _pieces(subject.sift.features), n)
-    yield learnt_name("correlation"), _correlation(codes, _pieces(subject.codes.features), n)
-    yield learnt_name("l2"), _l2(codes, _pieces(subject.codes.features), n)
+    yield learnt_name(subject.learnt, "correlation"), _correlation(codes, _pieces(subject.codes.features), n)
+    yield learnt_name(subject.learnt, "l2"), _l2(codes, _pieces(subject.codes.features), n)
 
 
 def _pieces(features: np.ndarray) -> Pieces:

@@ -21,6 +21,7 @@ class FilterBank:
         depth: which layer this is, from 1.
         sparsity_target: the wanted mean activation, or None.
         linear: whether the patterns are the layer's own weights, not a product of several layers'.
+        drawn: words for what the patterns are, where "weights" or "product of weights" does not say it.
     """
 
     weights: np.ndarray
@@ -32,6 +33,7 @@ class FilterBank:
     depth: int
     sparsity_target: float | None
     linear: bool
+    drawn: str = ""
 
     @property
     def is_back_projection(self) -> bool:

@@ -1,6 +1,7 @@
 """Networks in training, as Lightning modules: a loss, an optimizer, and what is logged.
 
     autoencoding   greedy layer-wise pretraining and unrolled fine-tuning of a stack of auto-encoders
+    subspaces      independent subspaces by projected gradient (Section 3.1)
     contrast       what contrastive divergence asks of an energy model, and its gradients
     boltzmann      contrastive divergence and persistent chains for one energy model (Section 2.3.2)
     optimizers     Nesterov's accelerated gradient, the momentum schedule, rates of each layer, max-norm
