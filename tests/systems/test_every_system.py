@@ -32,6 +32,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "infant-regions": {"n_subjects": 4, "spacing_mm": 4.0},
     "tumor": {"n_subjects": 4, "spacing_mm": 4.0},
     "lesion": {"n_subjects": 4, "spacing_mm": 4.0},
+    "brain7t": {"n_subjects": 3, "spacing_mm": 8.0},
+    "prostate": {"n_subjects": 4, "spacing_mm": 2.0},
 }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.figures.diagrams import EncoderDecoder
     from workbench.figures.network_parts import NetworkParts
     from workbench.figures.theme import Theme
+    from workbench.systems.atlas_spaces import ContextStrip
     from workbench.systems.cross_modal import SampledPart
     from workbench.systems.feature_images import PatchPreview
     from workbench.systems.feature_search import SimilarityView
@@ -41,8 +42,10 @@ SHOWS = {
     "comparison": "other methods to compare with",
     "depth_scores": "scores by depth",
     "embedding": "an embedding",
+    "learnt_features": "features that a registration can use",
     "segment": "a segmentation",
     "architecture_parts": "an architecture",
+    "context_strip": "auto-context, iteration by iteration",
 }
 """What a system can show, by the method that makes it."""
 
@@ -218,6 +221,18 @@ def evaluate(run_id: RunId, cohort: str, progress: Progress = silent) -> dict[st
     }
     run.save_scores(scores)
     return scores
+
+
+def context_strip(run_id: RunId, cohort: str, subject: str, progress: Progress = silent) -> ContextStrip:
+    """Give what a run believes of a subject from iteration to iteration; as slow as segmenting it.
+
+    Raises:
+        RunError: the run's system has no auto-context, or it is not finished.
+        Cancelled: ``progress`` said so.
+    """
+    chosen = able(run_id, "context_strip")
+    found: ContextStrip = chosen.context_strip(open_cohort(cohort)[subject], open_run(run_id), progress)
+    return found
 
 
 def figure_names(run_id: RunId) -> list[str]:

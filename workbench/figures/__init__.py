@@ -42,6 +42,13 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     ranks         the colours of a similarity map
     similarity    Figure 5: where each feature finds the correspondence; its table as dots
     correspondence  how well each feature finds correspondences, means with intervals
+    registration_panels  sheets of slice panels at one scale, contours over them
+    context_strip  auto-context iteration by iteration: probabilities over the image, Dice beneath
+    registration_slices  two images on one lattice: side by side, blend, checkerboard, wipe, flicker, difference
+    registration_fields  the deformed grid, the Jacobian map, the length of the displacement
+    registration_energy  how the energy of a registration fell, stage by stage
+    registration_methods  Figure 6: slices of a subject as each method registers it
+    registration_surfaces  Figure 7: several features, slices with contours and surfaces beneath
     cohort        what a cohort holds: histograms, grids, what is missing, the split
     likelihood    estimates of log Z from both sides, the gap in free energy, published beside obtained
     experiments   variants against each other, seed by seed; curves by labels and by noise

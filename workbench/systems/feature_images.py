@@ -60,12 +60,15 @@ class ImagePreparation:
             )
         return name
 
-    def image(self, subject: Subject, quantiles: np.ndarray | None = None) -> tuple[Volume, np.ndarray]:
+    def image(
+        self, subject: Subject, quantiles: np.ndarray | None = None, *, whole: bool = False
+    ) -> tuple[Volume, np.ndarray]:
         """Read and prepare one image.
 
         Args:
             subject: whose.
             quantiles: intensities to match, from :meth:`quantiles` of the reference subject; None matches nothing.
+            whole: take every voxel for anatomy, whatever mask there is.
 
         Returns:
             The image, 0 to 1 and 0 outside the mask, and the mask (X, Y, Z) bool.
@@ -77,7 +80,7 @@ class ImagePreparation:
         volume = one_channel(subject.volume(self.modality_of(subject)), subject.name, FEATURES_NEED)
         if self.dimensions == 3:
             require_3d(volume, f"Learning from cubes (the setting dimensions = 3) for subject {subject.name}")
-        mask = subject.mask_array(volume)
+        mask = np.ones(volume.shape, bool) if whole else subject.mask_array(volume)
         mask = foreground(volume.data[0]) if mask is None else mask
         if self.bias_correction and not volume.is_picture:
             volume = correct_bias(volume, mask)
@@ -148,7 +151,7 @@ def foreground(image: np.ndarray) -> np.ndarray:
     holes filled. Else, as in a crop, it is everything.
     """
     above = image > image.min()
-    if BACKGROUND_SHARE <= 1 - above.mean() < 1:
+    if has_background(image):
         return above
     if not above.any():
         return np.ones(image.shape, bool)
@@ -159,6 +162,11 @@ def foreground(image: np.ndarray) -> np.ndarray:
         return np.ones(image.shape, bool)
     pieces, _ = label(bright)
     return binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
+
+
+def has_background(image: np.ndarray) -> bool:
+    """Say whether a twentieth or more of an image lies at its minimum, as after skull stripping."""
+    return bool(BACKGROUND_SHARE <= (image == image.min()).mean() < 1)
 
 
 def one_channel(volume: Volume, name: str, otherwise: str) -> Volume:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
 import torch
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from workbench.systems.base import System
@@ -62,8 +63,8 @@ class Estimate:
     sentence: str
 
 
-def fields(system: type[System]) -> list[Field]:
-    """Give a system's settings in their order."""
+def fields(system: type[BaseModel]) -> list[Field]:
+    """Give the settings of a system, or of a registration, in their order."""
     return [_field(name, info) for name, info in system.model_fields.items()]
 
 

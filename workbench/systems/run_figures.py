@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from workbench.errors import SettingsError
-from workbench.figures import convolution, curves, diagrams, filters, networks, patches, strips
+from workbench.figures import context_strip, convolution, curves, diagrams, filters, networks, patches, strips
 from workbench.figures.theme import Theme
 from workbench.runs.run import Run
 from workbench.systems import regional_figures
@@ -89,6 +89,15 @@ def _convolution(system: Any, run: Run, theme: Theme) -> Any:
     return convolution.convolution_diagram(system.convolution_parts(run), theme=theme)
 
 
+def _context(system: Any, run: Run, theme: Theme) -> Any:
+    strip = system.kept_strip(run)
+    truth = None if strip.truth is None else strip.truth == 1
+    steps = context_strip.ProbabilitySteps(
+        strip.image, strip.maps[:, 1], strip.names, strip.classes[1], strip.dice_of(1), truth
+    )  # fmt: skip
+    return context_strip.context_strip(steps, theme=theme)
+
+
 FIGURES: dict[str, tuple[str, Callable[[Any, Run, Theme], Any]]] = {
     "curves": ("", _curves),
     "filters": ("filter_bank", _filters),
@@ -111,5 +120,6 @@ FIGURES: dict[str, tuple[str, Callable[[Any, Run, Theme], Any]]] = {
     "reproducibility": ("comparison", regional_figures.reproducibility),
     "depth": ("depth_scores", regional_figures.depth_scores),
     "embedding": ("embedding", regional_figures.embedding),
+    "auto-context": ("kept_strip", _context),
 }
 """Name → the method it needs, and how it is drawn."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from workbench.errors import CohortError, RunError, SettingsError
 from workbench.figures.architecture_parts import ArchitectureParts
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
-from workbench.imaging.volume import Volume
 from workbench.patches.labelled import FIXED_AXIS, LabelledPatchDataModule, Plane
 from workbench.patches.right_angles import RightAngles
 from workbench.patches.store import PatchStore, SamplerName
@@ -30,13 +28,13 @@ from workbench.runs.training import Training
 from workbench.systems.alarms import MARK
 from workbench.systems.architecture_views import architecture_parts, spaced
 from workbench.systems.base import Cost
-from workbench.systems.label_classes import LabelClasses, classes_of, parse_classes
+from workbench.systems.label_classes import classes_of, parse_classes
+from workbench.systems.labelling import check_truth, parts_with_truth
 from workbench.systems.segmentation_images import SegmentationImages
 from workbench.systems.segmentation_record import (
     SegmentationData,
     SegmentationRecord,
     read_segmentation_record,
-    scored_tables,
 )
 from workbench.systems.segmentation_settings import SegmentationSettings
 from workbench.systems.segmentation_views import (
@@ -144,12 +142,7 @@ class Segmentation(SegmentationSettings):
         images = self.images(cohort)
         images.check(cohort)
         classes = parse_classes(self.classes)
-        if not any(_has_truth(s, classes) for s in cohort):
-            wanted = "mask" if classes is not None and classes.from_mask else "label"
-            raise CohortError(
-                f"No subject of {cohort.name} has truth to learn from; give label maps, or masks, in the column "
-                f"{wanted}."
-            )
+        check_truth(cohort, classes)
         if self.n_axes == 3 and any(s.volume(images.modalities[0]).is_picture for s in list(cohort)[:1]):
             raise SettingsError(f"{type(self).__name__} sees cubes and these are pictures; choose a 2-D system.")
 
@@ -175,15 +168,9 @@ class Segmentation(SegmentationSettings):
         Raises:
             CohortError: the split leaves nobody with truth for training, or as the preparation says.
         """
-        split = run.info.split or {"train": [s.name for s in cohort]}
         parsed = parse_classes(self.classes)
-        parts = {}
-        for name in ("train", "validation", "test"):
-            everyone = cohort.only(split.get(name, []))
-            parts[name] = Cohort(everyone.path, tuple(s for s in everyone if _has_truth(s, parsed)))
+        parts = parts_with_truth(cohort, run, parsed)
         train = parts["train"]
-        if not len(train):
-            raise CohortError("The split leaves no subject with truth for training; give more subjects to it.")
         progress = run_progress(run, "preparing")
         images = self.images(cohort)
         classes = parsed or classes_of(train, cohort.label_names)
@@ -263,39 +250,6 @@ class Segmentation(SegmentationSettings):
         classes = self.clean(likeliest, probabilities, own.spacing)
         return self._segmented(subject, record, own, classes, probabilities, region, time.perf_counter() - begin)
 
-    def unsegmented(self, subject: Subject, run: Run) -> Segmented:
-        """Give the same without the network's answer: image, meaning and truth; everything background."""
-        record = self.record(run)
-        own = record.images.own(subject)
-        nothing = np.zeros((record.classes.n_classes, *own.shape), np.float32)
-        nowhere = np.zeros(own.shape, np.int32)
-        return self._segmented(subject, record, own, nowhere, nothing, nowhere > 0, 0.0)
-
-    def predict(self, subject: Subject, run: Run) -> Volume:
-        """Give the label map in the user's own values, on the lattice of the subject's first modality."""
-        return self.segment(subject, run).label_map
-
-    def evaluate(self, cohort: Cohort, run: Run, progress: Progress = silent) -> dict[str, Any]:
-        """Score each subject that has truth, and all of them, with 95 % intervals over subjects.
-
-        Returns:
-            ``subjects``: name → ``"dice GM"`` … and ``"dice"``, the mean over classes; ``summary`` of these;
-            ``structures``: name → structure → every score; ``structure_summary`` of these.
-        """
-        tables: dict[str, dict[str, dict[str, float]]] = {}
-        record = self.record(run)
-        scored = [s for s in cohort if record.classes.has_truth(s)]
-        if not scored:
-            raise CohortError(f"No subject of {cohort.name} has truth to compare with; give label maps or masks.")
-        for i, subject in enumerate(scored):
-            begin, share = i / len(scored), 1 / len(scored)
-
-            def told(fraction: float, message: str, begin: float = begin, share: float = share) -> None:
-                progress(begin + share * fraction, message)
-
-            tables[subject.name] = self.segment(subject, run, told).scores()
-        return scored_tables(tables, record.classes)
-
     def filter_bank(self, run: Run, depth: int) -> FilterBank:
         """Give the kernels of a convolution on the image, or what maps of deeper ones answer to."""
         return first_kernels(self.trained_network(run), run, depth, self.spacing_mm)
@@ -356,20 +310,6 @@ class Segmentation(SegmentationSettings):
         return SegmentationImages(
             modalities, self.spacing_mm, self.bias_correction, self.standardization, self.region
         )  # fmt: skip
-
-    def _segmented(
-        self, subject: Subject, record: SegmentationRecord, own: Volume, classes: np.ndarray,
-        probabilities: np.ndarray, region: np.ndarray, seconds: float,
-    ) -> Segmented:  # fmt: skip
-        truth = record.images.truth(subject, record.classes, own)
-        composites = record.classes.joined(self.composites)
-        return Segmented(
-            own, classes, probabilities, region, record.classes, truth, seconds, composites, self.lesions
-        )  # fmt: skip
-
-
-def _has_truth(subject: Subject, classes: LabelClasses | None) -> bool:
-    return (subject.mask if classes is not None and classes.from_mask else subject.label) is not None
 
 
 def _say_what_has_no_class(subject: Subject, record: SegmentationRecord, run: Run) -> None:

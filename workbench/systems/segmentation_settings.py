@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from workbench.systems.base import System, setting
+from workbench.systems.base import setting
+from workbench.systems.labelling import Labelling
 from workbench.systems.segmentation_images import RegionName, StandardizationName
 
 
-class SegmentationSettings(System):
+class SegmentationSettings(Labelling):
     """What is learnt from, how it is prepared, and for how long.
 
     Attributes:
         n_axes: of the patches, 2 or 3.
-        composites: name → label values that are scored together as well.
-        lesions: whether connected pieces are scored as lesions.
     """
 
     n_axes: ClassVar[int] = 3
-    composites: ClassVar[Mapping[str, tuple[int, ...]]] = {}
-    lesions: ClassVar[bool] = False
 
     modalities: str = setting(
         "", "Modalities", "Separated by commas, one a channel; empty takes all that every subject has.", "Data"
