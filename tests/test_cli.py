@@ -105,3 +105,28 @@ def test_a_pickled_checkpoint_is_refused(tmp_path: Path) -> None:
     refused = run("resume", str(trained), "--extend", "1")
     assert refused.returncode == 2 and "checkpoint" in refused.stderr and "Traceback" not in refused.stderr
     assert not sign.exists()
+
+
+def test_two_files_are_registered_into_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = tmp_path / "brains"
+    assert call(capsys, "phantom", "brain", str(made), "--subjects", "1", "--spacing", "4")[0] == 0
+    fixed, moving = (str(made / name / "T1.nii.gz") for name in ("template", "brain-01"))
+    labels = [
+        w
+        for n, k in (("template", "fixed"), ("brain-01", "moving"))
+        for w in (f"--{k}-label", str(made / n / "label.nii.gz"))
+    ]
+    words = ["register", fixed, moving, "--method", "diffeomorphic-demons", "--out", str(tmp_path / "out"), *labels]
+    code, out, _ = call(capsys, *words, "--set", "n_iterations=10", "--json")
+    record = json.loads(out)
+    assert code == 0 and record["folded_share"] == 0
+    assert sum(record["dice"].values()) > sum(record["dice_before"].values())
+    written = {file.name for file in (tmp_path / "out").iterdir()}
+    assert {"warped.nii.gz", "field.nii.gz", "inverse.nii.gz", "jacobian.nii.gz", "labels_warped.nii.gz"} <= written
+    code, _, err = call(capsys, *words)
+    assert code == 2 and "already holds something" in err
+
+
+def test_an_unknown_registration_method_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "register", "a.nii", "b.nii", "--method", "magic")
+    assert code == 2 and "hammer-learnt" in err

@@ -268,6 +268,45 @@ def segment(
         print(f"Dice of {structure}: {mean:.3f}" + (f" ({low:.3f} to {high:.3f})" if low == low else ", one subject"))
 
 
+@app.command("register")
+def register_(
+    fixed: Annotated[str, typer.Argument(help="The image whose space results have: a file, or a subject.")],
+    moving: Annotated[str, typer.Argument(help="The image that is brought onto it: a file, or a subject.")],
+    method: Annotated[str, typer.Option(help="How; an unknown name lists the known ones.")] = "hammer-patches",
+    cohort: Annotated[str, typer.Option("--cohort", "-c", help="Whose subjects are meant; without it, files.")] = "",
+    run: Annotated[str, typer.Option(help="A trained run whose features drive the method.")] = "",
+    modality: Annotated[str, typer.Option(help="Of the fixed image; its first without it.")] = "",
+    moving_modality: Annotated[str, typer.Option(help="Of the moving image, where it is another one.")] = "",
+    fixed_label: Annotated[str, typer.Option(help="Label map of a fixed file.")] = "",
+    moving_label: Annotated[str, typer.Option(help="Label map of a moving file.")] = "",
+    out: Annotated[Path | None, typer.Option(help="A new folder; without it the data folder keeps the result.")] = None,
+    changes: Settings = None,
+    job: Annotated[str, typer.Option(hidden=True)] = "",
+    as_json: Json = False,
+) -> None:
+    """Bring one image onto another: warped image, displacement fields both ways, Jacobian, Dice of labels."""
+    plan = workflow.RegistrationPlan(
+        cohort, fixed, moving, method, modality, moving_modality, run, _settings(changes), fixed_label, moving_label
+    )
+    with _job(job, as_json) as (progress, done):
+        if out is None:
+            done(made := workflow.register(plan, progress))
+            record = workflow.open_registration(made).record
+        else:
+            done(workflow.write_registration(plan, out, progress))
+            made, record = str(out), json.loads((out / "registration.json").read_text(encoding="utf-8"))
+    if as_json:
+        _print({"registration": made, **record})
+        return
+    print(
+        f"{record['method']}: {made}, {record['seconds']:.1f} s, folded {100 * record['folded_share']:.2g} % of voxels"
+    )
+    for name, dice in record["dice"].items():
+        print(f"Dice of {name}: {dice:.3f}, {record['dice_before'][name]:.3f} after the linear part alone")
+    for note in record["notes"]:
+        print(note)
+
+
 @app.command()
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run's folder or name.")], cohort: CohortOption, as_json: Json = False

@@ -4,6 +4,7 @@ data/
   cohorts/   one folder a cohort, with its cohort.csv
   runs/      one folder a training run
   experiments/  variants trained on the same seeds, one folder each
+  registrations/  one image brought onto another, one folder each
   atlases/   label images that users bring
   jobs/      imports under way, and how they ended
   cache/     preprocessed volumes and feature volumes; may be deleted at any time
@@ -33,6 +34,11 @@ def runs_dir() -> Path:
 def experiments_dir() -> Path:
     """Give the folder of all experiments."""
     return data_root() / "experiments"
+
+
+def registrations_dir() -> Path:
+    """Give the folder of all registrations."""
+    return data_root() / "registrations"
 
 
 def atlases_dir() -> Path:

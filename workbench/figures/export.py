@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -52,6 +55,29 @@ def to_html(fig: go.Figure, title: str = "Figure") -> str:
     )
 
 
+def to_report(title: str, sections: Sequence[tuple[str, str, go.Figure | None]], theme: str = "light") -> str:
+    """Give one page that opens offline: of every section a heading, HTML that was made safe, and a figure or none."""
+    parts, drawn = [], False
+    for heading, text, fig in sections:
+        parts.append(f"<section><h2>{html.escape(heading)}</h2>{text}")
+        if fig is not None:
+            alt = html.escape((fig.layout.meta or {}).get("alt", heading))
+            body = fig.to_html(include_plotlyjs=not drawn, full_html=False, config={"displaylogo": False})
+            parts.append(f'<figure role="img" aria-label="{alt}">{body}<figcaption>{alt}</figcaption></figure>')
+            drawn = True
+        parts.append("</section>")
+    style = (
+        "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1f2937;"
+        f"background:{PAPER.get(theme, PAPER['light'])}}}figure{{margin:0;overflow-x:auto}}figcaption{{color:#6b7280}}"
+        "table{border-collapse:collapse}td,th{padding:.2rem .9rem .2rem 0;text-align:left;vertical-align:top}"
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{style}</style></head>\n<body>'
+        f"<h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>\n"
+    )
+
+
 def to_png(fig: go.Figure, scale: float = 2.0, width: int = 1200) -> bytes:
     """Render the figure at ``width`` CSS pixels times ``scale``.
 
@@ -73,12 +99,37 @@ def to_png(fig: go.Figure, scale: float = 2.0, width: int = 1200) -> bytes:
     size = {"format": "png", "width": fig.layout.width or width, "height": fig.layout.height or 500, "scale": scale}
     settings = {"path": browser, "mathjax": False, "timeout": RENDER_SECONDS}
     try:
-        return bytes(kaleido.calc_fig_sync(fig.to_dict(), opts=size, kopts=settings))
+        return bytes(kaleido.calc_fig_sync(scenes_apart(fig.to_dict()), opts=size, kopts=settings))
     # The browser's failures come in a dozen types, none of them public.
     except Exception as cause:
         raise FileError(
             f"{Path(browser).name} did not render the figure ({type(cause).__name__}); try again, or save it as HTML."
         ) from cause
+
+
+def scenes_apart(figure: dict[str, Any]) -> dict[str, Any]:
+    """Put an opaque speck in a scene of its own between every two scenes of a figure; mutates and gives ``figure``.
+
+    A picture's scenes are drawn one after the other on one canvas. What is see-through switches off the writing of
+    depths, so the next scene cannot clear those of the one before it and has holes in its shape; something opaque
+    switches it on again.
+    """
+    layout = figure["layout"]
+    names = sorted((k for k in layout if re.fullmatch(r"scene\d*", k)), key=lambda name: int(name[5:] or 1))
+    if len(names) < 2:
+        return figure
+    moved = {name: f"scene{2 * i + 1 if i else ''}" for i, name in enumerate(names)}
+    scenes = {moved[name]: layout.pop(name) for name in names}
+    for trace in figure["data"]:
+        if "scene" in trace or trace["type"] == "mesh3d":
+            trace["scene"] = moved[trace.get("scene", "scene")]
+    hidden = {f"{axis}axis": {"visible": False} for axis in "xyz"}
+    for number in range(2, 2 * len(names), 2):
+        layout[f"scene{number}"] = hidden | {"domain": {"x": [0, 0.001], "y": [0, 0.001]}}
+        speck = {"x": [0, 1, 0], "y": [0, 0, 1], "z": [0, 0, 0], "i": [0], "j": [1], "k": [2]}
+        figure["data"].append({"type": "mesh3d", "scene": f"scene{number}"} | speck)
+    layout.update(scenes)
+    return figure
 
 
 def save(fig: go.Figure, out: Path) -> Path:
