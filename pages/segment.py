@@ -3,7 +3,7 @@
 import streamlit as st
 
 from workbench import workflow
-from workbench.app import segment_reads, segment_scores_view, segment_start, segment_view, state
+from workbench.app import context_view, segment_reads, segment_scores_view, segment_start, segment_view, state
 from workbench.app.frame import heading
 from workbench.app.jobs import alarm
 from workbench.app.messages import guard
@@ -35,8 +35,10 @@ with guard("read this run"):
         one["Lesions"] = lambda: segment_scores_view.lesions_view(found)
     whole = {
         "Cohort": lambda: segment_scores_view.cohort_view(run_id, cohort, subject),
-        "Compare runs": lambda: segment_scores_view.compare_view(run_id, cohort, runs),
+        "Compare runs": lambda: segment_scores_view.compare_view(run_id, cohort, runs, subject),
     }
+    if state.run_shows(run_id, "context_strip"):
+        whole["Auto-context"] = lambda: context_view.context_view(run_id, cohort, subject)
     if state.run_shows(run_id, "architecture_parts"):
         whole["Network"] = lambda: segment_view.network_view(run_id)
     views = one | whole

@@ -8,7 +8,7 @@ from workbench.app import state
 from workbench.app.downloads import chart
 from workbench.app.frame import heading, nothing_yet
 from workbench.app.messages import guard
-from workbench.app.payload import Overlay
+from workbench.app.overlay_layers import Overlay
 from workbench.app.slice_viewer import slice_viewer
 from workbench.app.volume_facts import facts
 from workbench.figures import surfaces

@@ -15,10 +15,12 @@ from streamlit.testing.v1 import AppTest
 from test_pages import faults, open_page
 
 from workbench import workflow
+from workbench.app import state
 from workbench.errors import RunError
 from workbench.figures.architecture_parts import ArchitectureParts, Arrow, Maps
 from workbench.runs.job import Job
 from workbench.runs.status import Status
+from workbench.systems.atlas_spaces import ContextStrip
 from workbench.systems.label_classes import LabelClasses
 from workbench.systems.segmented import Segmented
 
@@ -125,6 +127,33 @@ def test_every_tab_draws_and_the_link_opens_it_again(fake: FakeRuns) -> None:
         assert drawn >= (0 if tab == "Reference" else 1), tab
 
 
+def test_auto_context_has_a_tab_where_a_run_has_it_and_is_computed_by_a_click(
+    fake: FakeRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Auto-context" not in [t.label for t in show().tabs]
+    asked: list[str] = []
+
+    def strip(run: str, cohort: str, subject: str, progress: Any) -> ContextStrip:
+        progress(0.5, "Atlas 1 of 2")
+        asked.append(subject)
+        found = fake.segmented("one", cohort, "brain-01")
+        assert found is not None and found.truth is not None
+        maps = np.stack([found.probabilities[::-1], found.probabilities])
+        return ContextStrip(
+            found.image, maps, ("registered labels", "iteration 0"), found.meaning.all_names, None, found.truth
+        )  # fmt: skip
+
+    monkeypatch.setattr(state, "run_shows", lambda run, what: what in ("segment", "context_strip"))
+    monkeypatch.setattr(workflow, "context_strip", strip)
+    app = show(tab="Auto-context", subject="brain-03")  # who is not segmented by this run
+    assert not asked and not app.get("plotly_chart")
+    app.session_state["entered"] = True
+    app.button(key="context-compute").click().run()
+    assert not faults(app) and asked == ["brain-03"] and len(app.get("plotly_chart")) == 1
+    app.segmented_control(key="context-plane").set_value("axial").run()
+    assert not faults(app) and asked == ["brain-03"], "computed once"
+
+
 def test_the_table_of_a_subject_has_its_scores_and_the_viewer_its_layers(fake: FakeRuns) -> None:
     app = show()
     table = app.dataframe[0].value
@@ -188,6 +217,23 @@ def test_runs_are_compared_on_the_subjects_they_share(fake: FakeRuns) -> None:
     assert any("1 subjects are left out" in c.value for c in app.caption)
     fake.done -= {("two", "brain-01")}
     assert any("Two runs with scores" in i.value for i in show(tab="Compare runs").info)
+
+
+def test_runs_stand_beside_each_other_as_in_figure_7(fake: FakeRuns) -> None:
+    app = show(tab="Compare runs")
+    app.session_state["segment-figure-7"] = True
+    app.session_state["entered"] = True
+    app.run()
+    assert not faults(app)
+    drawn = [c.proto.spec for c in app.get("plotly_chart") if "mesh3d" in c.proto.spec]
+    assert len(drawn) == 1 and "First" in drawn[0] and "Second" in drawn[0] and "Dice 0." in drawn[0]
+    fake.done.discard(("two", "brain-01"))
+    st.cache_resource.clear()
+    app = show(tab="Compare runs")
+    app.session_state["segment-figure-7"] = True
+    app.session_state["entered"] = True
+    app.run()
+    assert not faults(app) and any("is not segmented by two of these runs" in i.value for i in app.info)
 
 
 def test_a_path_that_is_no_file_is_a_sentence(fake: FakeRuns, root: Path) -> None:

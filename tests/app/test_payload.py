@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from workbench.app.payload import MAX_BYTES, Overlay, pack
+from workbench.app.overlay_layers import Overlay
+from workbench.app.payload import MAX_BYTES, pack
 from workbench.imaging.volume import Volume
 
 

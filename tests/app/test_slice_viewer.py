@@ -12,7 +12,7 @@ def script() -> None:
     import numpy as np
     import streamlit as st
 
-    from workbench.app.payload import Overlay
+    from workbench.app.overlay_layers import Overlay
     from workbench.app.slice_viewer import slice_viewer
     from workbench.imaging.volume import Volume
 

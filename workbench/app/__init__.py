@@ -2,7 +2,9 @@
 
 messages      a user's mistake as a sentence; anything else as one sentence and a log
 state         the current cohort, subject, run and voxel, kept in the URL; cached volumes
+overlay_layers  label maps and heat maps over an image, as codes for the browser
 payload       a volume and its overlays as bytes for the browser
+compare_payload  a second image and the field between the two, as bytes for the viewer
 slice_viewer  three linked planes with a crosshair (and its .html, .css, .js)
 connectome_payload  a brain network as bytes for the browser
 connectome_view  matrix, brain and list of regions, linked by one selection (and its .js, .html, .css)
@@ -34,7 +36,13 @@ segment_words  what segmentations say, as tables, files and sentences
 segment_reads  segmented subjects, read once; the work that makes them
 segment_view  one segmented subject: slices, surfaces, the network
 segment_scores_view  how good a segmentation is: references, thresholds, a cohort, other runs
+context_view  auto-context iteration by iteration, computed when asked for
 segment_start  from nothing to a segmentation by one click
+register_words  what registrations say, as tables and sentences
+register_reads  registrations, read once; the work that makes them
+register_form  which pair, by which method; two files of one's own
+register_view  one registration: compared, its map, its correspondences
+register_list  all registrations; several of one pair as Figure 6
 unit_order    which hidden units to show, and in which order
 filter_views  units, stack and reconstructions of a trained network
 family_views  live networks, and a start for each family

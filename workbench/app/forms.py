@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,26 @@ def settings_form(system: str, preset: Any) -> dict[str, Any]:
             for field in [f for f in fields if f.group == group]:
                 values[field.name] = _input(field, start[field.name], f"set-{system}-{preset.name}-{field.name}")
     return workflow.check_settings(system, values)
+
+
+def changed_fields(fields: Sequence[Any], place: str) -> dict[str, Any]:
+    """Draw one input a field, starting at its usual value, and give the values that differ from it.
+
+    Raises:
+        SettingsError: a text is no number; the sentence names the setting.
+    """
+    values: dict[str, Any] = {}
+    for group in dict.fromkeys(f.group for f in fields):
+        if len({f.group for f in fields}) > 1:
+            st.caption(group)
+        with st.grid(2, min_column_width=118):
+            for field in [f for f in fields if f.group == group]:
+                values[field.name] = _input(field, field.default, f"{place}-{field.name}")
+    return {f.name: values[f.name] for f in fields if not _alike(values[f.name], f.default)}
+
+
+def _alike(value: Any, usual: Any) -> bool:
+    return list(value) == list(usual) if isinstance(usual, list | tuple) else bool(value == usual)
 
 
 def differences(system: str, preset: Any, settings: dict[str, Any]) -> pd.DataFrame:

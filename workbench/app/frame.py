@@ -30,6 +30,11 @@ PAGES = {
         ":material/my_location:",
         "Click a point; see where each feature finds it in another brain.",
     ),
+    "register": (
+        "Register",
+        ":material/join_inner:",
+        "One image brought onto another: how well they fit, where each point goes, what it does to space.",
+    ),
     "segment": (
         "Segment",
         ":material/border_style:",
@@ -46,7 +51,7 @@ GROUPS = {
     "": ["home"],
     "Images": ["data", "volume"],
     "Network": ["train", "families", "filters", "generate", "similarity"],
-    "Applications": ["segment", "networks"],
+    "Applications": ["register", "segment", "networks"],
     "Results": ["runs"],
 }
 

@@ -35,6 +35,29 @@ TERMS: dict[str, tuple[str, str]] = {
         "Histograms of the directions of the gradient around a point: a feature that was designed by hand.",
         "3.1",
     ),
+    "Registration": (
+        "Finding for every point of a fixed image where it lies in a moving one, and bringing this one onto it.",
+        "3.1",
+    ),
+    "Displacement field": (
+        "An arrow, in mm, from every voxel of the fixed image to the place of the moving one that it corresponds to.",
+        "3.1",
+    ),
+    "Jacobian determinant": (
+        "How many times larger a small piece of volume is in the moving image than in the fixed one; 0 and below is a "
+        "fold, which no anatomy has.",
+        "3.1",
+    ),
+    "HAMMER": (
+        "Registration by features: the most distinctive voxels look for their correspondence first, softly, then ever "
+        "more of them, and a spline carries the rest along.",
+        "3.1",
+    ),
+    "Demons": (
+        "Registration by intensities: every voxel is pushed along the gradient until the two images agree; the pushes "
+        "are smoothed.",
+        "3.1",
+    ),
     "Restricted Boltzmann machine": (
         "Visible and hidden units, connected to each other but not among themselves, that learn what data are likely.",
         "2.3.2",

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from workbench.figures.theme import label_color
+from workbench.app.overlay_layers import Layer, Overlay, finite_range, overlay_layer
 
 MAX_BYTES = 22_000_000
 SIXTEEN_BITS_UP_TO = 3_000_000
-VIRIDIS = ("#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725")
-MAGMA = ("#3b0f70", "#641a80", "#8c2981", "#b73779", "#de4968", "#f7705c", "#fe9f6d", "#fecf92", "#fcfdbf")
-NEGATIVE = "#b0b7c3"
 HU_WINDOWS = (("Brain", 40, 80), ("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 400, 1800))
 UNITS = {"CT": "HU", "PET": "SUV", "FA": "fraction"}
 
@@ -42,38 +40,6 @@ class Image(Protocol):
         """What was measured."""
 
 
-@dataclass(frozen=True, eq=False)
-class Overlay:
-    """A layer drawn over an image on the same lattice.
-
-    Attributes:
-        name: shown in the read-out and the legend.
-        data: (X, Y, Z); integers for labels, numbers for a heat map, where NaN is transparent.
-        kind: ``"labels"`` or ``"heat"``.
-        unit: of the values of a heat map.
-        by_rank: colour a heat map by the share of voxels above (logarithmic) instead of by its value, so that the
-            picture does not change under any monotone rescaling.
-        top_share: a map by rank shows the best voxels up to this share at first.
-        names: label value → name.
-        outline: draw labels as outlines at first.
-        dashed: outlines have white dashes, as those of the truth beside a prediction; they stay outlines.
-        colors: the ramp of a heat map, dark to light.
-        label_colors: label value → its color, where it is not that of the value.
-    """
-
-    name: str
-    data: np.ndarray
-    kind: Literal["labels", "heat"] = "heat"
-    unit: str = ""
-    by_rank: bool = False
-    top_share: float = 0.1
-    names: dict[int, str] = field(default_factory=dict)
-    outline: bool = False
-    dashed: bool = False
-    colors: tuple[str, ...] = VIRIDIS
-    label_colors: dict[int, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Mark:
     """A point drawn as a ring (or square) in all planes: ``voxel`` (3,), its name and colour."""
@@ -84,26 +50,30 @@ class Mark:
     shape: Literal["ring", "square"] = "ring"
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One block of codes and what the header says of it."""
-
-    codes: np.ndarray
-    header: dict[str, Any]
-
-
 _base_layers: WeakKeyDictionary[Image, tuple[Layer, dict[str, Any]]] = WeakKeyDictionary()
 
 
-def pack(image: Image, overlays: list[Overlay], facts: dict[str, Any]) -> bytes:
+def pack(
+    image: Image, overlays: Sequence[Overlay], facts: dict[str, Any], others: Callable[[int], list[Layer]] | None = None
+) -> bytes:
     """Give the bytes for one viewer; ``facts`` joins the header (voxel, stamp, height, colours, marks).
+
+    Args:
+        image: the lowest layer.
+        overlays: drawn over it, in this order.
+        facts: join the header.
+        others: gives layers that are no overlays, when every ``step``-th voxel is shown.
 
     Raises:
         ValueError: an overlay is not on the image's lattice.
     """
     base, common = _base(image)
     step = common["step"]
-    layers = [base, *(_overlay_layer(overlay, image, step) for overlay in overlays)]
+    layers = [
+        base,
+        *(overlay_layer(overlay, image.data.shape[1:], step) for overlay in overlays),
+        *(others(step) if others else []),
+    ]
     blocks: list[bytes] = []
     described, offset = [], 0
     for layer in layers:
@@ -158,13 +128,18 @@ def _pack_base(image: Image) -> tuple[Layer, dict[str, Any]]:
     return layer, common
 
 
+def gray_layer(data: np.ndarray, name: str) -> tuple[Layer, list[dict[str, Any]]]:
+    """Give (C, X, Y, Z) voxels as a gray layer of this name, and the windows it may be shown in."""
+    return _gray_layer(data, name), _windows(data, name)
+
+
 def _checksum(data: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(data[0, ::7, ::7, ::3]).tobytes())
 
 
 def _gray_layer(data: np.ndarray, modality: str) -> Layer:
     bits = 16 if data.size <= SIXTEEN_BITS_UP_TO else 8
-    low, high = _finite_range(data)
+    low, high = finite_range(data)
     top = 2**bits - 2
     step = (high - low) / top or 1.0
     with np.errstate(invalid="ignore"):
@@ -180,16 +155,11 @@ def _rgb_layer(data: np.ndarray, modality: str) -> Layer:
     return Layer(np.clip(np.nan_to_num(data) / top * 255, 0, 255).astype(np.uint8), {"name": modality, "kind": "rgb"})
 
 
-def _finite_range(data: np.ndarray) -> tuple[float, float]:
-    finite = data[np.isfinite(data)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-
-
 def _windows(data: np.ndarray, modality: str) -> list[dict[str, Any]]:
     """Window presets; the first is the one shown: 2nd to 98th percentile of what is not background."""
     sample = data[:, ::2, ::2, :: 2 if data.shape[3] > 1 else 1]
     sample = sample[np.isfinite(sample)]
-    low, high = _finite_range(data)
+    low, high = finite_range(data)
     inside = sample[sample > low] if sample.size else sample
     p2, p98 = np.percentile(inside, [2, 98]) if inside.size else (low, high)
     spans = [("Auto 2–98 %", float(min(p2, p98)), float(p98)), ("Full range", low, high)]
@@ -205,74 +175,3 @@ def _windows(data: np.ndarray, modality: str) -> list[dict[str, Any]]:
         top = float(np.percentile(inside, 99.5))
         windows.insert(0, {"name": "PET 0–99.5 %", "level": top / 2, "width": max(top, 1e-9)})
     return windows
-
-
-def _overlay_layer(overlay: Overlay, image: Image, step: int) -> Layer:
-    data = np.asarray(overlay.data)
-    if data.shape != image.data.shape[1:]:
-        raise ValueError(f"overlay {overlay.name!r} is {data.shape} but the image is {image.data.shape[1:]}")
-    data = data[::step, ::step, ::step]
-    return _label_layer(overlay, data) if overlay.kind == "labels" else _heat_layer(overlay, data)
-
-
-def _label_layer(overlay: Overlay, data: np.ndarray) -> Layer:
-    values = [int(v) for v in np.unique(data) if v != 0]
-    wide = bool(values) and len(values) > 254
-    codes = (
-        np.searchsorted([0, *values], data).astype(np.uint16 if wide else np.uint8)
-        if values and values[0] > 0
-        else _codes(data, values)
-    )
-    labels = [
-        {"code": i + 1, "name": overlay.names.get(v, str(v)), "color": _label_color(overlay, v)}
-        for i, v in enumerate(values)
-    ]
-    looks = {"outline": overlay.outline or overlay.dashed, "dashed": overlay.dashed}
-    return Layer(codes, {"name": overlay.name, "kind": "labels", "labels": labels} | looks)
-
-
-def _label_color(overlay: Overlay, value: int) -> str:
-    return overlay.label_colors.get(value) or (label_color(value) if value > 0 else NEGATIVE)
-
-
-def _codes(data: np.ndarray, values: list[int]) -> np.ndarray:
-    codes = np.zeros(data.shape, np.uint16 if len(values) > 254 else np.uint8)
-    for i, value in enumerate(values):
-        codes[data == value] = i + 1
-    return codes
-
-
-def _heat_layer(overlay: Overlay, data: np.ndarray) -> Layer:
-    finite = np.isfinite(data)
-    codes = np.zeros(data.shape, np.uint8)
-    header: dict[str, Any] = {
-        "name": overlay.name,
-        "kind": "heat",
-        "unit": overlay.unit,
-        "colors": list(overlay.colors),
-    }
-    values = data[finite].astype(np.float64)
-    if overlay.by_rank and values.size > 1:
-        codes[finite], extra = _by_rank(values)
-        start = int(254 * -np.log10(overlay.top_share) / np.log10(values.size))
-        return Layer(codes, header | extra | {"start": max(0, min(250, start))})
-    low, high = _finite_range(values)
-    step = (high - low) / 254 or 1.0
-    codes[finite] = np.rint((values - low) / step) + 1
-    ticks = [[0, f"{low:.3g}"], [1, f"{high:.3g}"]]
-    return Layer(codes, header | {"low": low, "step": step, "ticks": ticks})
-
-
-def _by_rank(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """Code each value by −log10 of the share of values that are at least as large."""
-    ordered = np.sort(values)
-    n = len(values)
-    share = (n - np.searchsorted(ordered, values, side="left")) / n  # in (0, 1]
-    decades = np.log10(n)
-    codes = np.rint(1 + 254 * -np.log10(share) / decades).astype(np.uint8)
-    shares = 10 ** (-decades * np.clip(np.arange(256) - 1, 0, 254) / 254)
-    table = ordered[np.clip((n - np.ceil(shares * n)).astype(int), 0, n - 1)]
-    ticks = [[d / decades, f"{100 / 10**d:g} %"] for d in range(int(decades) + 1) if d / decades < 0.8 and d < 4] + [
-        [1, "best"]
-    ]
-    return codes, {"table": table.tolist(), "shares": shares.tolist(), "ticks": ticks}

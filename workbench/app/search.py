@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from workbench import workflow
-from workbench.app.payload import Mark, Overlay
+from workbench.app.overlay_layers import Overlay
+from workbench.app.payload import Mark
 from workbench.app.state import load_volume, trained
 from workbench.figures.similarity import SimilarityMaps
 

@@ -13,8 +13,10 @@ from workbench import workflow
 from workbench.app import segment_reads, segment_words, state
 from workbench.app.downloads import chart, save
 from workbench.app.messages import guard, plain
-from workbench.app.payload import Overlay
+from workbench.app.overlay_layers import Overlay
 from workbench.app.slice_viewer import slice_viewer
+from workbench.figures.planes import PLANES
+from workbench.figures.registration_surfaces import Patient, figure_7
 from workbench.figures.segmentation_scores import ablation, lesion_sizes, score_strips
 from workbench.figures.thresholds import probability_histogram, threshold_curves
 
@@ -100,7 +102,7 @@ def lesions_view(found: Any) -> None:
     st.caption("A lesion is found where one voxel of it is; voxels hang together by a face, an edge or a corner.")
 
 
-def compare_view(run_id: str, cohort: Any, runs: dict[str, str]) -> None:
+def compare_view(run_id: str, cohort: Any, runs: dict[str, str], subject: str) -> None:
     """Put runs on the same subjects beside each other, subject by subject: the ablation table."""
     runs = segment_words.short_titles(runs)
     others = [i for i in runs if i != run_id]
@@ -130,9 +132,43 @@ def compare_view(run_id: str, cohort: Any, runs: dict[str, str]) -> None:
         st.markdown(f"- {plain(sentence)}")
     if paired.n_left_out:
         st.caption(f"{paired.n_left_out} subjects are left out, because some run has no score of them.")
+    _figure_7({i: runs[i] for i in known}, cohort, subject, structure)
     settings = workflow.compare(list(known)).settings.rename(columns=runs).rename_axis("Setting").reset_index()
     st.subheader("Settings that differ", anchor=False)
     st.dataframe(settings, hide_index=True, alt="Settings that differ")
+
+
+def _figure_7(runs: dict[str, str], cohort: Any, subject: str, structure: str) -> None:
+    """Draw what each run finds of a structure in one subject, as slices and as surfaces."""
+    box = st.expander("As Figure 7", icon=":material/view_in_ar:", key="segment-figure-7", on_change="rerun")
+    if not box.open:
+        return
+    with box, guard("draw this figure"):
+        found = {i: segment_reads.segmented(i, cohort, subject) for i in runs}
+        known = {i: one for i, one in found.items() if one is not None and one.truth is not None}
+        same = {i: one for i, one in known.items() if one.image.shape == next(iter(known.values())).image.shape}
+        if len(same) < 2:
+            st.info(
+                f"{subject} is not segmented by two of these runs on one lattice, or has no truth.",
+                icon=":material/info:",
+            )
+            return
+        first = next(iter(same.values()))
+        label = {i: next((k for k, name in one.names.items() if name == structure), 0) for i, one in same.items()}
+        masks = {runs[i]: one.classes == label[i] for i, one in same.items() if label[i]}
+        scores = {runs[i]: segment_reads.scores(i, cohort, subject, one) for i, one in same.items()}
+        dice = {name: of[structure]["dice"] for name, of in scores.items() if "dice" in of.get(structure, {})}
+        k = next((k for k, name in first.names.items() if name == structure), 0)
+        if len(masks) < 2 or not k:
+            st.info(f"{structure} is put together from others and has no surface of its own; choose another one.",
+                    icon=":material/info:")  # fmt: skip
+            return
+        patient = Patient(subject, first.image, first.truth == k, masks, dice)
+        plane = st.segmented_control(
+            "Plane", list(PLANES), default="axial", required=True, key="segment-figure-7-plane"
+        )
+        with st.spinner("Marching cubes"):
+            chart(figure_7([patient], plane=plane or "axial", theme=state.theme()), "figure-7")
 
 
 def _threshold(run_id: str, cohort: Any, subject: str, found: Any) -> None:

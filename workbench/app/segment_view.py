@@ -14,7 +14,7 @@ from workbench.app.downloads import Bytes, chart, save
 from workbench.app.frame import path
 from workbench.app.jobs import origin, run_title, seconds
 from workbench.app.messages import guard, plain
-from workbench.app.payload import MAGMA, Overlay
+from workbench.app.overlay_layers import MAGMA, Overlay
 from workbench.app.slice_viewer import slice_viewer
 from workbench.errors import FileError
 from workbench.figures import export, label_maps

@@ -40,14 +40,23 @@ function pointerDown(viewer, event) {
   viewer.plane = panel.plane;
   viewer.pointers.set(event.pointerId, at);
   viewer.spread = null;
+  if (event.button === 0 && nearWipe(viewer, panel, at)) {
+    viewer.drag = { panel, at, wipe: true };
+    return;
+  }
   viewer.drag = { panel, at, right: event.button === 2, middle: event.button === 1, level: viewer.view.level, width: viewer.view.width, center: [...viewer.view.center] };
   if (event.button === 0 && viewer.pointers.size === 1) moveCross(viewer, panel, at);
 }
 
 function pointerMove(viewer, event) {
   const { drag, view } = viewer;
-  if (!drag || !viewer.pointers.has(event.pointerId)) return;
+  if (!drag || !viewer.pointers.has(event.pointerId)) {
+    const here = where(viewer, event);
+    viewer.canvas.style.cursor = nearWipe(viewer, panelAt(viewer, here), here) ? "ew-resize" : "";
+    return;
+  }
   const at = where(viewer, event);
+  if (drag.wipe) return dragWipe(viewer, drag.panel, at);
   viewer.pointers.set(event.pointerId, at);
   if (viewer.pointers.size === 2) return pinch(viewer);
   const [dx, dy] = [at[0] - drag.at[0], at[1] - drag.at[1]];
@@ -72,7 +81,7 @@ function pointerUp(viewer, event) {
   viewer.pointers.delete(event.pointerId);
   if (!drag || viewer.pointers.size) return;
   viewer.drag = null;
-  if (!drag.right && !drag.middle && viewer.spread === null) tellVoxel(viewer);
+  if (!drag.right && !drag.middle && !drag.wipe && viewer.spread === null) tellVoxel(viewer);
 }
 
 function tellVoxel(viewer) {
@@ -155,6 +164,8 @@ function key(viewer, event) {
   else if (event.key === "Enter") tellVoxel(viewer);
   else if (event.key === "Escape") viewer.root.querySelector(".sheet").hidden = true;
   else if (event.key === "+" || event.key === "-") zoomAtCross(viewer, event.key === "+" ? 1.25 : 0.8);
+  else if (view.header.second && event.key === " ") swapImages(viewer);
+  else if (view.header.second && event.key >= "1" && event.key <= "9") chooseWay(viewer, waysOf(view.header)[event.key - 1]);
   else if ("xyz".includes(event.key)) showOnly(viewer, { x: "sagittal", y: "coronal", z: "axial" }[event.key]);
   else {
     const name = { r: "reset", c: "cross", o: "overlay", f: "outline", l: "side", n: "nose", i: "smooth", "?": "help" }[event.key];
@@ -195,6 +206,7 @@ function tool(viewer, name, element) {
     preset: () => choosePreset(viewer, element.value),
     time: () => { view.frame = +element.value; },
     opacity: () => { view.opacity = element.value / 100; },
+    amount: () => setAmount(viewer, +element.value),
     threshold: () => { view.threshold = +element.value; colorLayers(view); },
     overlay: () => { view.overlays = !view.overlays; },
     outline: () => plainLabels(view.header).forEach((layer) => { layer.outline = !layer.outline; }),
@@ -238,12 +250,13 @@ function fillBar(viewer) {
   const { view, root } = viewer;
   const { header } = view;
   const overlays = header.layers.slice(1);
+  fillCompare(viewer);
   const find = (name) => root.querySelector(`[data-tool="${name}"]`);
   fillPresets(viewer);
   find("preset").parentElement.hidden = header.layers[0].kind === "rgb";
   root.querySelector(".opacity").hidden = !overlays.length;
   find("opacity").value = Math.round(view.opacity * 100);
-  root.querySelector(".threshold").hidden = !overlays.some((layer) => layer.kind === "heat");
+  root.querySelector(".threshold").hidden = !overlays.some((layer) => layer.kind === "heat" && !layer.signed) || Boolean(header.second);
   find("threshold").value = view.threshold;
   find("overlay").hidden = !overlays.length;
   find("overlay").setAttribute("aria-pressed", view.overlays);
@@ -281,11 +294,12 @@ function plainLabels(header) {
 function fillChips(viewer) {
   const { view, root } = viewer;
   const box = root.querySelector(".chips");
-  const overlays = view.header.layers.slice(1);
-  const chips = overlays.length > 1 ? overlays.map((layer) => chip(viewer, layer.name, null, () => !layer.off, () => { layer.off = !layer.off; })) : [];
+  const overlays = view.header.layers.slice(1).filter((layer) => !view.header.second || layer.kind === "labels");
+  const chips = overlays.length > 1 ? overlays.map((layer) => chip(viewer, layer.name, onlyColor(view, layer), () => !layer.off, () => { layer.off = !layer.off; })) : [];
   const labels = new Map(overlays.filter((one) => one.kind === "labels").flatMap((layer) => layer.labels.map((label) => [label.name, label])));
-  for (const { name, color } of labels.values()) {
-    chips.push(chip(viewer, name, color, () => !view.hidden.has(name), () => {
+  const same = overlays.length > 1 && overlays.every((layer) => onlyColor(view, layer)); // then colors tell layers apart, not labels
+  for (const { name, color } of same && labels.size === 1 ? [] : labels.values()) {
+    chips.push(chip(viewer, name, same ? null : color, () => !view.hidden.has(name), () => {
       if (!view.hidden.delete(name)) view.hidden.add(name);
       colorLayers(view);
     }));
@@ -293,6 +307,12 @@ function fillChips(viewer) {
   viewer.chipsFor = view.header;
   box.hidden = !chips.length;
   box.replaceChildren(...chips);
+}
+
+// Where two images are compared: the color of all labels of a layer, if they share one.
+function onlyColor(view, layer) {
+  const colors = new Set(view.header.second && layer.kind === "labels" ? layer.labels.map((label) => label.color) : []);
+  return colors.size === 1 ? [...colors][0] : null;
 }
 
 function chip(viewer, name, color, shown, toggle) {

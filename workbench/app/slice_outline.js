@@ -67,7 +67,7 @@ function paintOutlines(context, view, layer, panel, mirror, [x0, y0, w, h]) {
       loop.forEach(([x, y], i) => (i ? path.lineTo(x0 + x * kx, y0 + y * ky) : path.moveTo(x0 + x * kx, y0 + y * ky)));
       path.closePath();
     }
-    context.globalAlpha = Math.min(1, 0.35 + view.opacity);
+    context.globalAlpha = isMap(view) ? 0.45 : Math.min(1, 0.35 + view.opacity);
     stroke(context, path, "rgba(10, 13, 18, 0.7)", 2.8, []);
     stroke(context, path, color, 1.6, []);
     if (layer.dashed) stroke(context, path, "#ffffff", 1.4, [3, 4]); // told from a plain outline without color too

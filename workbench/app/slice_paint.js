@@ -19,6 +19,7 @@ function unpack(bytes) {
     const View = layer.bits === 16 ? Uint16Array : Uint8Array;
     layer.codes = new View(buffer, layer.offset, layer.length);
   }
+  splitRoles(header);
   return header;
 }
 
@@ -58,9 +59,12 @@ function share(code, threshold) {
 
 function heatTable(layer, threshold) {
   const table = new Uint32Array(256);
-  for (let code = Math.max(1, threshold + 1); code < 256; code++) {
-    const [r, g, b] = ramp(layer.colors, share(code, threshold));
-    table[code] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  const first = layer.signed ? 0 : threshold;
+  for (let code = Math.max(1, first + 1); code < 256; code++) {
+    const at = share(code, first);
+    const [r, g, b] = ramp(layer.colors, at);
+    const opaque = layer.signed ? Math.min(255, Math.round(40 + 3 * 255 * Math.abs(at - 0.5))) : 255; // the middle is nothing
+    table[code] = ((opaque << 24) | (b << 16) | (g << 8) | r) >>> 0;
   }
   return table;
 }
@@ -182,10 +186,15 @@ function toVoxel(view, panel, x, y) {
 function paint(context, width, height, view) {
   context.fillStyle = "#0a0d12";
   context.fillRect(0, 0, width, height);
-  view.layout = arrange(view.header, width, height, view.only);
+  view.layout = layoutOf(view, width, height);
   for (const panel of view.layout.panels) paintPanel(context, view, panel);
   paintLegend(context, view);
   if (view.header.n_frames > 1) paintCourse(context, view);
+}
+
+function layoutOf(view, width, height) {
+  const two = view.header.second && view.mode === "side";
+  return (two ? arrangeSide : arrange)(view.header, width, height, view.only);
 }
 
 function paintPanel(context, view, panel) {
@@ -201,7 +210,11 @@ function paintPanel(context, view, panel) {
   const [w, h] = [header.shape[p.h] * header.spacing[p.h] * k, header.shape[p.v] * header.spacing[p.v] * k];
   for (const layer of header.layers) {
     const base = layer === header.layers[0];
-    if (!base && (!view.overlays || layer.off)) continue;
+    if (!base && !isShown(view, layer)) continue;
+    if (base && header.second) {
+      paintCompared(context, view, panel, mirror, [x0, y0, w, h]);
+      continue;
+    }
     context.globalAlpha = base ? 1 : view.opacity;
     context.imageSmoothingEnabled = view.smooth && layer.kind !== "labels";
     context.imageSmoothingQuality = "high";
@@ -271,14 +284,15 @@ function paintLetters(context, view, panel) {
   text(context, LETTERS[p.v][0], panel.cx, panel.y + panel.h - 3, "center");
   context.font = "11px system-ui, sans-serif";
   context.textBaseline = "top";
-  text(context, panel.plane, panel.x + 4, panel.y + 4, "left", FAINT);
+  text(context, panelWords(view, panel), panel.x + 4, panel.y + 4, "left", FAINT);
 }
 
 // Colour scales with their units, and which side the patient's left is on: always printed, also in the saved picture.
 function paintLegend(context, view) {
   const { header, layout } = view;
   const [x, y, w, h] = layout.foot;
-  const scales = header.layers.filter((layer, i) => (i === 0 ? layer.kind === "gray" : layer.kind === "heat" && view.overlays && !layer.off));
+  const scales = header.layers.filter((layer, i) => (i === 0 ? layer.kind === "gray" : layer.kind === "heat" && isShown(view, layer)));
+  if (header.second && ["moved", "grid"].includes(view.mode)) scales[0] = header.second;
   const course = header.n_frames > 1 && layout.cell;
   const bar = layout.cell ? Math.min(w - 16, 240) : Math.min(240, (w - 190) / Math.max(1, scales.length) - 20);
   let [left, top] = layout.cell ? [x + 8, y + (course ? h * 0.56 : 8)] : [x, y + 6];
@@ -304,14 +318,15 @@ function paintScale(context, view, layer, left, top, width) {
   colors.forEach((color, i) => gradient.addColorStop(i / (colors.length - 1), color));
   context.textBaseline = "top";
   text(context, layer.unit ? `${layer.name} (${layer.unit})` : layer.name, left, top, "left", FAINT);
+  const { level, width: wide } = layer === view.header.second ? secondWindow(view) : view;
   context.fillStyle = gradient;
   context.fillRect(left, top + 14, width, 7);
   context.strokeStyle = "rgba(148, 163, 184, 0.5)";
   context.lineWidth = 1;
   context.strokeRect(left - 0.5, top + 13.5, width + 1, 8);
   const ticks = gray
-    ? [[0, short(view.level - view.width / 2)], [1, short(view.level + view.width / 2)]]
-    : heatTicks(layer, view.threshold);
+    ? [[0, short(level - wide / 2)], [1, short(level + wide / 2)]]
+    : layer.signed ? layer.ticks : heatTicks(layer, view.threshold);
   // The ends first; what lies between only where it does not run into them.
   const ends = [ticks[0], ticks[ticks.length - 1]].map(([, words]) => context.measureText(words).width);
   let free = left + ends[0] + 6;

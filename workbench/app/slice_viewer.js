@@ -4,7 +4,7 @@ const viewers = new WeakMap();
 const kept = new Map(); // key of a viewer → what the user had set, for when streamlit draws it anew
 const STORE = "review-workbench:";
 const KEPT = [
-  "cross", "overlays", "smooth", "only", "frame", "zoom", "threshold", "hidden", "opacity", "voxel", "center", "level", "width", "preset",
+  "mode", "amounts", "cross", "overlays", "smooth", "only", "frame", "zoom", "threshold", "hidden", "opacity", "voxel", "center", "level", "width", "preset",
 ];
 
 export default function mount(component) {
@@ -22,6 +22,7 @@ export default function mount(component) {
   draw(viewer);
   return () => {
     viewer.watcher.disconnect();
+    clearInterval(viewer.timer);
     viewers.delete(parentElement);
   };
 }
@@ -41,11 +42,11 @@ function create(root) {
 function show(viewer, header) {
   const old = kept.get(header.key);
   const same = old?.digest === header.digest;
-  header.layers.filter((layer) => layer.kind === "heat").slice(1).forEach((layer) => { layer.off = true; });
+  header.layers.filter((layer) => layer.kind === "heat" && !layer.off && !header.second).slice(1).forEach((layer) => { layer.off = true; });
   const view = {
     header, tables: new Map(), cross: true, overlays: true, smooth: true, only: null, frame: 0, zoom: 1, threshold: firstThreshold(header), hidden: new Set(),
     opacity: header.opacity, radiological: true, noseLeft: true, ...viewer.remembered,
-    voxel: middle(header), center: header.shape.map((n) => (n - 1) / 2),
+    mode: header.compare?.mode ?? null, amounts: startAmounts(header), phase: false, voxel: middle(header), center: header.shape.map((n) => (n - 1) / 2),
   };
   if (same) {
     for (const name of KEPT) view[name] = old.view[name];
@@ -60,6 +61,7 @@ function show(viewer, header) {
   if (!same) applyWindow(view, stored ?? header.windows[0], stored ? "own" : "0");
   colorLayers(view);
   fillBar(viewer);
+  beat(viewer);
 }
 
 function firstThreshold(header) {
@@ -80,11 +82,13 @@ function applyWindow(view, { level, width }, preset) {
   view.preset = preset;
   const base = view.header.layers[0];
   if (base.kind === "gray") view.tables.set(base, grayTable(base, view.level, view.width));
+  colorSecond(view);
 }
 
 function colorLayers(view) {
   const [base, ...overlays] = view.header.layers;
   if (base.kind === "gray") view.tables.set(base, grayTable(base, view.level, view.width));
+  colorSecond(view);
   for (const layer of overlays) view.tables.set(layer, layer.kind === "labels" ? labelTable(layer, view.hidden) : heatTable(layer, view.threshold));
 }
 
@@ -123,8 +127,9 @@ function orderOf(header) {
 
 // As high as the planes need at this width, at most what the page allows.
 function heightFor(view, width) {
-  const { fits } = arrange(view.header, width, view.header.height, view.only);
-  return Math.round(Math.min(view.header.height, fits ?? view.header.height));
+  const most = view.header.height * (view.mode === "side" ? 1.5 : 1);
+  const { fits } = layoutOf(view, width, most);
+  return Math.round(Math.min(most, fits ?? most));
 }
 
 // One line: voxel, mm, and the value of every layer.
@@ -135,7 +140,10 @@ function say(viewer) {
   const mm = [0, 1, 2].map((r) => header.affine[r][0] * voxel[0] + header.affine[r][1] * voxel[1] + header.affine[r][2] * voxel[2] + header.affine[r][3]);
   const parts = [`voxel <b>${voxel.join(", ")}</b>`, `<b>${mm.map((x) => x.toFixed(1)).join(", ")}</b> mm`];
   if (header.n_frames > 1) parts.push(`time point ${header.frames[view.frame] + 1} of ${header.n_frames_full}`);
-  for (const layer of header.layers.filter((one) => !one.off)) parts.push(`${escape(layer.name)} <b>${readOut(view, layer)}</b>`);
+  const shown = header.layers.filter((one, i) => i === 0 || (header.second ? isShown(view, one) : !one.off));
+  if (header.second) shown.splice(1, 0, header.second);
+  for (const layer of shown) parts.push(`${escape(layer === header.layers[0] && header.second ? header.compare.names[0] : layer.name)} <b>${readOut(view, layer)}</b>`);
+  if (header.field) parts.push(`moved by <b>${movedBy(view).toFixed(1)}</b> mm`);
   root.querySelector(".status").innerHTML = parts.map((part) => `<span>${part}</span>`).join("");
   viewer.canvas.setAttribute("aria-label", `${header.name}: three linked slices. Voxel ${voxel.join(", ")}. Press question mark for keys.`);
   viewer.canvas.dataset.voxel = voxel.join(",");

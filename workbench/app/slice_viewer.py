@@ -13,7 +13,9 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.app.payload import Image, Mark, Overlay, pack
+from workbench.app.compare_payload import Comparison
+from workbench.app.overlay_layers import Overlay
+from workbench.app.payload import Image, Mark, pack
 
 _HERE = Path(__file__).parent
 Voxel = tuple[int, int, int]
@@ -24,7 +26,7 @@ _viewer = st.components.v2.component(
     css=(_HERE / "slice_viewer.css").read_text(encoding="utf-8"),
     js="\n".join(
         (_HERE / name).read_text(encoding="utf-8")
-        for name in ("slice_outline.js", "slice_paint.js", "slice_input.js", "slice_viewer.js")
+        for name in ("slice_outline.js", "slice_compare.js", "slice_paint.js", "slice_input.js", "slice_viewer.js")
     ),
 )
 
@@ -40,6 +42,7 @@ def slice_viewer(
     opacity: float = 0.6,
     cross_color: str = "#f0b429",
     on_move: Callable[[Voxel], None] | None = None,
+    compare: Comparison | None = None,
 ) -> Voxel | None:
     """Draw a volume with a crosshair and give the voxel that the user chose.
 
@@ -53,6 +56,7 @@ def slice_viewer(
         opacity: of the overlays at first, 0 to 1.
         cross_color: of the crosshair.
         on_move: called with the new voxel before the page runs again.
+        compare: a second image on the same lattice, and how the two are compared.
 
     Returns:
         The voxel just chosen, else ``voxel``.
@@ -77,7 +81,10 @@ def slice_viewer(
             {"voxel": [int(v) for v in m.voxel], "name": m.name, "color": m.color, "shape": m.shape} for m in marks
         ],
     }
-    _viewer(key=key, data=pack(volume, list(overlays), facts), on_voxel_change=moved)
+    others = None
+    if compare is not None:
+        facts, others = facts | compare.facts(), compare.layers
+    _viewer(key=key, data=pack(volume, overlays, facts, others), on_voxel_change=moved)
     return fresh or voxel
 
 

@@ -12,7 +12,7 @@ from workbench.app import regional_reads, state
 from workbench.app.downloads import Bytes, chart, save
 from workbench.app.messages import guard, plain
 from workbench.app.network_words import functional_units, no_pure_unit, unit_table, weight_csv
-from workbench.app.payload import Overlay
+from workbench.app.overlay_layers import Overlay
 from workbench.app.reference import Reference, reference
 from workbench.app.slice_viewer import slice_viewer
 from workbench.app.voxel_reference import voxel_reference_form
