@@ -11,6 +11,7 @@ subjects. Real images are looked for in ``WORKBENCH_REAL_DATA``.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -119,6 +120,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0, help="processor time of each training")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "segmentation_real.csv")
+    parser.add_argument("--set", type=json.loads, default={}, dest="changes", help="settings of the systems, as JSON")
+    parser.add_argument("--called", default="", help="written behind the names of methods, the UNet's too")
     parser.add_argument("--inner", action="store_true", help="choose settings: test the last training subject instead")
     parser.add_argument("--report", action="store_true", help="write the tables beside the CSV")
     arguments = parser.parse_args()
@@ -143,13 +146,15 @@ def run_study(name: str, arguments: argparse.Namespace) -> None:
         if arguments.folds and fold not in arguments.folds:
             continue
         for method in ("without learning", *study.systems, UNET):
-            if (arguments.only and method not in arguments.only) or is_done(arguments.out, name, fold, method):
+            written = method if method == "without learning" else f"{method} {arguments.called}".strip()
+            if (arguments.only and method not in arguments.only) or is_done(arguments.out, name, fold, written):
                 continue
             begin = time.perf_counter()
             if method == "without learning":
                 rows = baseline_rows(name, cohort, train, tested)
             else:
-                rows = learnt_rows(study, name, method, cohort, train, tested, fold, arguments)
+                found = learnt_rows(study, name, method, cohort, train, tested, fold, arguments)
+                rows = [row | {"method": written} for row in found]
             rows = [{"study": name, "fold": fold, **row} for row in rows]
             append(arguments.out, rows)
             print(f"{name} {fold} {method}: {time.perf_counter() - begin:.0f} s", flush=True)
@@ -163,10 +168,12 @@ def learnt_rows(
     """Train a method on a fold and give its rows."""
     seconds = 60 * arguments.minutes
     if method == UNET:
-        limit = longest(arguments.out, name, fold) or seconds
+        limit = longest(arguments.out, name, fold, arguments.called) or seconds
         system: Segmentation = study.unet(classes=study.classes, seconds=limit, **study.peer)
     else:
-        system = paced(method, {"classes": study.classes, **study.systems[method]}, cohort, train, seconds)
+        system = paced(
+            method, {"classes": study.classes, **study.systems[method], **arguments.changes}, cohort, train, seconds
+        )
     run, spent, wall = trained(system, cohort, train)
     network = system.trained_network(run)
     cost = {
@@ -277,10 +284,11 @@ def is_done(out: Path, study: str, fold: int, method: str) -> bool:
     return bool(here.train_s.isna().any()) if method == "without learning" else method in set(here.method)
 
 
-def longest(out: Path, study: str, fold: int) -> float:
+def longest(out: Path, study: str, fold: int, called: str = "") -> float:
     """Give the processor time of the slowest system of a fold, 0 before there is one."""
     table = pd.read_csv(out) if out.exists() else pd.DataFrame(columns=COLUMNS)
-    here = table[(table.study == study) & (table.fold == fold) & table.method.isin(STUDIES[study].systems)].train_s
+    systems = [f"{system} {called}".strip() for system in STUDIES[study].systems]
+    here = table[(table.study == study) & (table.fold == fold) & table.method.isin(systems)].train_s
     return float(here.max()) if len(here) else 0.0
 
 
