@@ -404,7 +404,7 @@ assert (means.loc["clean"] < 5).all(), "on clean images of one modality every fe
 assert (means.loc["T1 to T2"] > means.loc["clean"]).all(), "no feature here is made for a search across modalities"
 
 # %% [markdown]
-# What this does not say: whether better maps give a better registration (Figure 6, not part of the system yet), how the
+# What this does not say: whether better maps give a better registration (Figure 6 has a notebook of its own), how the
 # paper's own network at 1 mm would do, or how any of it does on people. The phantom is kind to raw patches, because all
 # its brains descend from one image: only deformation, noise, bias, contrast and texture make two patches of the same
 # place differ.

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbformat import NotebookNode
+from notebook_runs import FOLDER, PARTS, SCRIPTS, load_building, of_part
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "notebooks"
-SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.name != "build.py")
 every_notebook = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
 def building() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("notebooks_build", FOLDER / "build.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_building()
 
 
 def outline(notebook: NotebookNode) -> list[tuple[str, str, str]]:
@@ -68,26 +58,7 @@ def test_editing_a_cell_leaves_the_ids_of_all_cells(tmp_path: Path, building: Mo
     assert len({cell.id for cell in before.cells}) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-@every_notebook
-def test_notebook_runs_to_its_end(script: Path, building: ModuleType, data_root: Path) -> None:
-    notebook = building.build(script)
-    unset = ("WORKBENCH_FULL", "WORKBENCH_IMAGES")
-    settings = {name: value for name, value in os.environ.items() if name not in unset} | {
-        "WORKBENCH_DATA": str(data_root),
-        "PYTHONPATH": str(ROOT),
-        "PLOTLY_RENDERER": "json",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
-        "MKL_NUM_THREADS": os.environ.get("MKL_NUM_THREADS", "2"),
-    }
-    client = NotebookClient(
-        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(data_root)}}
-    )
-    client.execute(env=settings)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    figures = [output.data["application/json"] for output in outputs if "application/json" in output.get("data", {})]
-    assert not [output for output in outputs if output.output_type == "error"]
-    assert not [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
-    shutil.rmtree(data_root)  # hundreds of megabytes
-    assert len(figures) >= 7 and all(figure["layout"]["meta"]["alt"] for figure in figures)
+def test_every_notebook_is_run_by_one_file() -> None:
+    assert sorted(script for part in PARTS for script in of_part(part)) == SCRIPTS
+    files = {file.stem.removeprefix("test_run_") for file in Path(__file__).parent.glob("test_run_*.py")}
+    assert files == {part.replace(".", "_") for part in PARTS}

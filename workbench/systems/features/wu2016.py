@@ -18,19 +18,21 @@ encoder and decoder are unrolled and fine-tuned on the reconstruction of the pat
 sparsity.
 
 Output: a feature vector for every voxel; for a point of a template, a map of its similarity to every voxel of a subject
-under learnt features, raw intensity patches and a SIFT-like descriptor, as in Figure 5.
+under learnt features, raw intensity patches and a SIFT-like descriptor, as in Figure 5; registrations by HAMMER driven
+by these features, beside hand-made attributes, raw patches and demons, as in Figure 6.
 
-Reported: the review's Figure 5 shows one point's maps and prints no number; registration results belong to Figure 6
-and are not part of this card yet. Measured here on five pairs of phantoms (docs/figure5.md): under a bias field raw
-patches confuse most and learnt features clearly less, as the review says; on clean images the intervals overlap; SIFT
-does not miss the correspondence, its best match is on average the nearest; that learnt features are the least
-confusing was not shown in any condition.
+Reported: the review's Figures 5 and 6 show one point's maps and one subject's contours; no number of them is shown
+here. Measured here on five pairs of phantoms (docs/figure5.md): under a bias field raw patches confuse most and learnt
+features clearly less, as the review says; on clean images the intervals overlap; SIFT does not miss the
+correspondence, its best match is on average the nearest; that learnt features are the least confusing was not shown in
+any condition. Registrations of real hippocampi: docs/registration_real.md.
 
 Departs from the paper in: the sizes of the layers between patch and code, the sparsity weights and the learning
 rates, which the review does not give and which are settings here; four layers with three poolings, chosen so that
 every map divides exactly and the encoder can slide over a whole image; the presets for a CPU have fully connected
-layers and take the mean out of every patch, which finds correspondences better (measured on phantoms); the
-registration that the features drive (HAMMER) is not included yet; SIFT is a dense 3-D descriptor in Lowe's manner,
+layers and take the mean out of every patch, which finds correspondences better (measured on phantoms); HAMMER's
+thresholds and schedules, which could not be read and were chosen on ten hippocampi that no result is reported on, and
+the warped image described anew between its two rounds, which is ours; SIFT is a dense 3-D descriptor in Lowe's manner,
 since the review does not say which form was drawn.
 """
 
