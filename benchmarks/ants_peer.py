@@ -124,13 +124,21 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:
 
 
 def _report(given: argparse.Namespace, ants: Any, settings: dict[str, Any], seconds: tuple[float, float]) -> None:
-    unit = 1 if sys.platform == "darwin" else 1024
     content = {
         "method": given.command, "antspyx": ants.__version__, "settings": settings, "seed": given.seed,
         "threads": given.threads, "seconds": round(seconds[0], 3), "processor_seconds": round(seconds[1], 3),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "peak_bytes": _largest_memory(),
     }  # fmt: skip
     (given.out / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _largest_memory() -> int:
+    """Give this process's largest memory in bytes; on Linux ``ru_maxrss`` would be what the parent had, too."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = status.read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _parser() -> argparse.ArgumentParser:
