@@ -21,8 +21,9 @@ INTRODUCTION = """# Registration on real images
 another; labels that no method sees say how well. All of ours begin at the same affine map and differ in the engine and
 in what drives it; HAMMER's schedule is the same everywhere. It was chosen on the ten hippocampi whose names come
 first, which no table here holds. Features are learnt without labels, from other subjects than the pair's (of the two
-adults there are no others, so there from the pair itself). ANTs' SyN (antspyx, mutual information, its usual schedule)
-runs on the same files at their own resolution for 100, 70 and 40 iterations, with an affine map of its own.
+adults there are no others, so there from the pair itself). ANTs' SyN (antspyx, mutual
+information) runs on the same files at their own resolution for 100, 70 and 40 iterations, with an affine map of its
+own.
 
 Dice is the mean over labels; in brackets are 95 % bootstrap intervals that draw fixed subjects, so pairs that share one
 are drawn together. They are still too narrow where each moving subject comes back too. p is Wilcoxon's, over pairs,
@@ -82,15 +83,15 @@ def _section(chapter: Chapter, rows: pd.DataFrame) -> str:
         folded = 100 * here.folded_share.mean()
         lines.append(
             f"| {method} | {_interval(_mean(whole, method))} | {gain} | {here.seconds.mean():.1f} | "
-            f"{here.peak_mb.mean():,.0f} | {'–' if np.isnan(folded) else f'{folded:.2g}'} | "
+            f"{_memory(here.peak_mb)} | {'–' if np.isnan(folded) else f'{folded:.2g}'} | "
             f"{int(here.n_features.max()) or '–'} |"
         )
     labels = list(dict.fromkeys(rows.label))
     if len(labels) <= 12:
         lines += ["", "| method | " + " | ".join(labels) + " |", "|" + "---|" * (len(labels) + 1)]
         for method in methods:
-            here = rows[rows.method == method].groupby("label", sort=False).dice.mean()
-            lines.append(f"| {method} | " + " | ".join(f"{here[label]:.3f}" for label in labels) + " |")
+            dice = rows[rows.method == method].groupby("label", sort=False).dice.mean()
+            lines.append(f"| {method} | " + " | ".join(f"{dice[label]:.3f}" for label in labels) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -127,6 +128,10 @@ def _verdict(whole: pd.DataFrame, method: str, other: str) -> str:
         f"- {method} {whole[method].mean():.3f} is **{apart}** {other} {whole[other].mean():.3f}: "
         f"{_signed(difference)}, better in {int((gaps > 0).sum())} of {len(gaps)}{tested}."
     )
+
+
+def _memory(values: pd.Series) -> str:
+    return "–" if values.isna().all() else f"{values.mean():,.0f}"
 
 
 def _mean(whole: pd.DataFrame, method: str) -> Interval:

@@ -268,10 +268,11 @@ def _beyond(position: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def _tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """The same numbers as a float32 tensor, not copied where that is possible."""
+    """The same numbers as a float32 tensor, not copied where that is possible; a tensor cannot be read-only."""
     if isinstance(array, torch.Tensor):
         return array.to(torch.float32)
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    values = np.ascontiguousarray(array, np.float32)
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 
 def _like(given: Array, result: torch.Tensor) -> Array:
