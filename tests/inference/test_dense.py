@@ -210,6 +210,7 @@ def test_mistakes_are_named():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_whole_brain_at_one_millimeter_stays_under_four_gibibytes():
     """400 units on 11³ patches of some 1.9 million voxels: 1.5 GB of float16 features."""
     code = [sys.executable, "benchmarks/dense.py", "memory", "--json"]
