@@ -43,7 +43,13 @@ SMALL = {"spacing_mm": 0.0, "patch_size": 9, "sub_patch_size": 5, "stride": 4, "
 BRAIN = {"SAE": {"system": "wu2016"}, "ISA": {"system": "wu2013"}, "PCA": {"system": "wu2013", "kind": "PCA"}}
 LEARNERS: dict[str, dict[str, dict[str, Any]]] = {
     "hippocampus": {
-        "SAE": {"system": "wu2016", "spacing_mm": 0.0, "patch_size": 9, "n_hidden": (256, 128, 64)},
+        "SAE": {
+            "system": "wu2016",
+            "spacing_mm": 0.0,
+            "patch_size": 5,
+            "n_hidden": (64, 32),
+            "normalization": "standardize",
+        },
         "ISA": {"system": "wu2013", **SMALL},
         "PCA": {"system": "wu2013", **SMALL, "kind": "PCA"},
     },
