@@ -24,7 +24,9 @@ positive sum of those of the nearest atlas patches in a search window, whose lab
 surface that follows the likelihood's border and stays a sparse sum of training shapes; a label map.
 
 Reported: the review's Figure 7 shows two patients and prints no number; the paper's own table was not read at its
-source, so none is shown here.
+source, so none is shown here. Measured here on 20 real hippocampi with 10 atlases
+(docs/label_propagation.md): with every feature above a majority vote of the same atlases and below ANTs' joint label
+fusion; intensities (mean Dice 0.884) above learnt codes (0.881, refined 0.877): the order of Figure 7 was not found.
 
 Departs from the paper in: sizes of patch and layers, sparsity 0.15 and its weight 0.1 are recalled, not read; voxel
 size, search window, number of neighbors, penalty, learning rate, epochs, the reach about the border and everything of

@@ -24,7 +24,9 @@ more an atlas looks like the target about a voxel, the more it weighs there. The
 largest pieces; a label map. The maps of every iteration can be looked at.
 
 Reported: the review cites the paper for 7.0 T hippocampi and prints no figure; the paper's own table was not read at
-its source, so none is shown here.
+its source, so none is shown here. Measured here on 20 real hippocampi of 1 mm with 10 atlases
+(docs/label_propagation.md): Haar-like features (mean Dice 0.886) are above a majority vote (0.862) and not told apart
+from ANTs' joint label fusion (0.890), learnt features (0.879) are below them; four iterations add 0.003 to 0.004.
 
 Departs from the paper in: the sizes of patches and layers, which the review does not give (recalled ones have even
 edges, 16 and 20 voxels; here 17 and 21, so that a patch has a voxel in its middle); the number of iterations, the star
