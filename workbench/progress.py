@@ -12,5 +12,14 @@ from collections.abc import Callable
 Progress = Callable[[float, str], None]
 
 
+def part_of(progress: Progress, begin: float, end: float) -> Progress:
+    """Give a progress that fills the part of another from ``begin`` to ``end``."""
+
+    def told(fraction: float, message: str) -> None:
+        progress(begin + (end - begin) * fraction, message)
+
+    return told
+
+
 def silent(fraction: float, message: str) -> None:
     """Say nothing: the default of every ``progress`` argument."""

@@ -33,7 +33,7 @@ from workbench.phantoms.brain import deform
 from workbench.phantoms.lesion_shapes import Lesions, draw_lesions
 from workbench.phantoms.mimics import flair_mimics
 from workbench.phantoms.new_folder import new_folder
-from workbench.phantoms.patients import check_numbers, write_patient
+from workbench.phantoms.patients import check_dials, check_numbers, check_seed, write_patient
 from workbench.phantoms.scanners import acquire, draw_scanner
 from workbench.phantoms.template import load_template
 from workbench.progress import Progress, silent
@@ -82,17 +82,14 @@ class LesionPlan:
         Raises:
             SettingsError: a setting out of its bounds.
         """
-        if self.seed < 0:
-            raise SettingsError(f"The seed must be 0 or more; got {self.seed}.")
+        check_seed(self.seed)
         if not 1 <= self.n_scanners <= 99:
             raise SettingsError(f"A phantom has from 1 to 99 scanners; got {self.n_scanners}.")
         if not (len(self.load) == 2 and 0.0005 <= self.load[0] <= self.load[1] <= 0.05):
             raise SettingsError(
                 f"The load must be two shares of the brain, from 0.0005 to 0.05, the smaller first; got {self.load}."
             )
-        for name, most in {"mimics": 2, "halo": 2, "bias": 2, "noise": 1, "scanner_difference": 2}.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise SettingsError(f"{name} must be from 0 to {most}; got {getattr(self, name):g}.")
+        check_dials(self, {"mimics": 2, "halo": 2, "bias": 2, "noise": 1, "scanner_difference": 2})
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,29 @@ def check_numbers(n_subjects: int, seed: int) -> None:
     """
     if not 1 <= n_subjects <= 999:
         raise SettingsError(f"A phantom has from 1 to 999 subjects; got {n_subjects}.")
+    check_seed(seed)
+
+
+def check_seed(seed: int) -> None:
+    """Make sure that a seed can be drawn from.
+
+    Raises:
+        SettingsError: it is negative.
+    """
     if seed < 0:
         raise SettingsError(f"The seed must be 0 or more; got {seed}.")
+
+
+def check_dials(plan: object, most: Mapping[str, float]) -> None:
+    """Make sure that dials of a plan, name → largest value, stand between 0 and that.
+
+    Raises:
+        SettingsError: one does not.
+    """
+    for name, largest in most.items():
+        value = getattr(plan, name)
+        if not 0 <= value <= largest:
+            raise SettingsError(f"{name} must be from 0 to {largest}; got {value:g}.")
 
 
 def write_patient(

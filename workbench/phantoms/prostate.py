@@ -29,7 +29,7 @@ from workbench.imaging.subject import Subject
 from workbench.phantoms.lattice import Lattice, deformed_points
 from workbench.phantoms.new_folder import new_folder
 from workbench.phantoms.painting import Canvas, sample
-from workbench.phantoms.patients import check_numbers
+from workbench.phantoms.patients import check_dials, check_numbers, check_seed
 from workbench.phantoms.prostate_anatomy import Gland, paint_pelvis
 from workbench.phantoms.prostate_appearance import draw_signals, kind_of, paint_capsule, scanned, textured
 from workbench.phantoms.prostate_shape import LEVELS, N_ANGLES, draw_capsule, draw_shape, sector_numbers
@@ -84,12 +84,8 @@ class ProstatePlan:
             raise SettingsError(f"The prostate phantom's voxels are 0.5 to 4 mm in the plane; got {self.spacing_mm:g}.")
         if not 0.5 <= self.slice_mm <= 8:
             raise SettingsError(f"The prostate phantom's slices are 0.5 to 8 mm thick; got {self.slice_mm:g}.")
-        if self.seed < 0:
-            raise SettingsError(f"The seed must be 0 or more; got {self.seed}.")
-        bounds = {"shape_spread": 1.2, "absent_share": 1, "kind_gap": 1.5, "bias": 2, "noise": 1}
-        for name, most in bounds.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise SettingsError(f"{name} must be from 0 to {most}; got {getattr(self, name):g}.")
+        check_seed(self.seed)
+        check_dials(self, {"shape_spread": 1.2, "absent_share": 1, "kind_gap": 1.5, "bias": 2, "noise": 1})
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ from workbench.phantoms.brain import deform
 from workbench.phantoms.deformation import pull
 from workbench.phantoms.mimics import flair_mimics
 from workbench.phantoms.new_folder import new_folder
-from workbench.phantoms.patients import check_numbers, write_patient
+from workbench.phantoms.patients import check_dials, check_numbers, check_seed, write_patient
 from workbench.phantoms.scanners import Scanner, acquire, draw_scanner
 from workbench.phantoms.template import load_template
 from workbench.phantoms.tumor_regions import (
@@ -99,14 +99,10 @@ class TumorPlan:
         """
         if self.grade not in ("high", "low", "mixed"):
             raise SettingsError(f"The grade must be high, low or mixed; got {self.grade!r}.")
-        if self.seed < 0:
-            raise SettingsError(f"The seed must be 0 or more; got {self.seed}.")
+        check_seed(self.seed)
         if not 1 <= self.n_scanners <= 99:
             raise SettingsError(f"A phantom has from 1 to 99 scanners; got {self.n_scanners}.")
-        bounds = {"scanner_difference": 2, "bias": 2, "noise": 1, "mass_effect": 2, "mimics": 2}
-        for name, most in bounds.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise SettingsError(f"{name} must be from 0 to {most}; got {getattr(self, name):g}.")
+        check_dials(self, {"scanner_difference": 2, "bias": 2, "noise": 1, "mass_effect": 2, "mimics": 2})
 
     def grade_of(self, subject: int) -> Grade:
         """Give the grade of a subject."""

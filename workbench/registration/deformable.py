@@ -10,11 +10,11 @@ from scipy.ndimage import affine_transform
 from workbench.errors import GeometryError
 from workbench.imaging.displacements import folded_share, lattice_positions, pull_at, to_mm
 from workbench.imaging.volume import Volume
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.registration.itk_images import check_image
 from workbench.registration.linear import Kind, LinearMap, find_linear, overlap
 from workbench.registration.match import Engine, Match
-from workbench.registration.registered import Registered
+from workbench.registration.registered import Registered, linear_fields
 
 LINEAR_SHARE = 0.2  # of the progress, when an engine follows
 
@@ -48,12 +48,12 @@ def register(
     """
     begun = time.perf_counter()
     share = LINEAR_SHARE if deform else 1.0
-    found = _linear(fixed, moving, linear, seed, lambda f, m: progress(share * f, m))
+    found = _linear(fixed, moving, linear, seed, part_of(progress, 0, share))
     match = None
     if deform:
         brought = moved_linearly(moving, fixed, found.matrix)
         check_image(brought, "linearly moved")
-        match = deform(fixed.data[0], brought, fixed.spacing, lambda f, m: progress(share + (1 - share) * f, m))
+        match = deform(fixed.data[0], brought, fixed.spacing, part_of(progress, share, 1))
     field, inverse = total_fields(fixed, moving, found.matrix, match)
     folded = folded_share(match.forward) if match else 0.0
     notes = found.notes
@@ -100,10 +100,9 @@ def total_fields(
     Returns:
         field (3, X, Y, Z) and inverse (3, X', Y', Z'), float32 mm RAS.
     """
-    back = np.linalg.inv(linear)
-    field = lattice_positions(fixed.shape, (linear - np.eye(4)) @ fixed.affine)
-    inverse = lattice_positions(moving.shape, (back - np.eye(4)) @ moving.affine)
+    field, inverse = linear_fields(fixed, moving, linear)
     if match:
+        back = np.linalg.inv(linear)
         field += to_mm(match.forward, linear @ fixed.affine)
         places = lattice_positions(moving.shape, np.linalg.inv(fixed.affine) @ back @ moving.affine)
         inverse += to_mm(pull_at(np.asarray(match.inverse, np.float32), places), fixed.affine)

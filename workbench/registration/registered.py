@@ -84,10 +84,7 @@ class Registered:
 
     def linear_alone(self) -> Registered:
         """Give the same with the linear part alone, for what the deformation adds to be seen."""
-        there, back = (
-            lattice_positions(volume.shape, (matrix - np.eye(4)) @ volume.affine)
-            for volume, matrix in ((self.fixed, self.linear), (self.moving, np.linalg.inv(self.linear)))
-        )
+        there, back = linear_fields(self.fixed, self.moving, self.linear)
         return replace(self, field=there, inverse=back, folded_share=0.0)
 
     def positions(self) -> np.ndarray:
@@ -118,6 +115,12 @@ class Registered:
     def jacobian(self) -> np.ndarray:
         """Give the determinant (X, Y, Z) float32 of the deformable part: > 1 where the moving image is the larger."""
         return jacobian_determinant(self.deformation())
+
+
+def linear_fields(fixed: Volume, moving: Volume, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give a linear map (4, 4), mm RAS of the fixed → mm RAS of the moving image, as fields on both lattices, in mm."""
+    field = lattice_positions(fixed.shape, (linear - np.eye(4)) @ fixed.affine)
+    return field, lattice_positions(moving.shape, (np.linalg.inv(linear) - np.eye(4)) @ moving.affine)
 
 
 def _moved(points: np.ndarray, image: Volume, field: np.ndarray, linear: np.ndarray) -> np.ndarray:

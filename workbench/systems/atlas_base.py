@@ -20,7 +20,7 @@ from workbench.imaging.cohort import Cohort
 from workbench.imaging.geometry import put_back
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.registration.atlas_warps import brought
 from workbench.registration.registered import Registered
 from workbench.runs.run import Run, run_progress
@@ -188,7 +188,7 @@ class AtlasSegmentation(AtlasSettings):
         for i, atlas in enumerate(others):
             progress(i / len(others), f"Comparing {target.name} with {atlas.name}")
             moved = brought(
-                target.image, atlas.image, "affine", part(progress, i / len(others), (i + 1) / len(others))
+                target.image, atlas.image, "affine", part_of(progress, i / len(others), (i + 1) / len(others))
             ).warped()
             likeness.append(_correlation(moved.data[0][target.region], target.image.data[0][target.region]))
         best = sorted(np.argsort(likeness)[::-1][: self.n_voting].tolist())
@@ -203,7 +203,9 @@ class AtlasSegmentation(AtlasSettings):
         moved = []
         for i, atlas in enumerate(atlases):
             progress(i / len(atlases), f"Registering {atlas.name} to {target.name}")
-            map_ = self.registered(target.image, atlas.image, part(progress, i / len(atlases), (i + 1) / len(atlases)))
+            map_ = self.registered(
+                target.image, atlas.image, part_of(progress, i / len(atlases), (i + 1) / len(atlases))
+            )
             moved.append(Atlas(atlas.name, map_.warped(), map_.warp_labels(atlas.labels, "linear"), atlas.source))
         progress(1.0, f"Registered {len(atlases)} atlases")
         return moved
@@ -218,12 +220,12 @@ class AtlasSegmentation(AtlasSettings):
         begin = time.perf_counter()
         record = self.record(run)
         own = record.images.own(subject)
-        target, working, region = self._target(subject, run, record, part(progress, 0, LOCATING))
-        atlases = self.voters(target, run, part(progress, LOCATING, LOCATING))
-        found = self.likelihood(target, atlases, run, part(progress, LOCATING, DECIDING))
+        target, working, region = self._target(subject, run, record, part_of(progress, 0, LOCATING))
+        atlases = self.voters(target, run, part_of(progress, LOCATING, LOCATING))
+        found = self.likelihood(target, atlases, run, part_of(progress, LOCATING, DECIDING))
         shown, where = self._whole(found, target, working, region)
         probabilities, inside = on_own_lattice(shown, where, working, own)
-        classes = self.settle(own, probabilities, run, part(progress, DECIDING, 1))
+        classes = self.settle(own, probabilities, run, part_of(progress, DECIDING, 1))
         progress(1.0, f"Segmented {subject.name}")
         return self._segmented(subject, record, own, classes, probabilities, inside, time.perf_counter() - begin)
 
@@ -285,12 +287,3 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     if a.std() == 0 or b.std() == 0:
         return -1.0
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def part(progress: Progress, begin: float, end: float) -> Progress:
-    """Give a progress that fills a part of another."""
-
-    def told(fraction: float, message: str) -> None:
-        progress(begin + (end - begin) * fraction, message)
-
-    return told

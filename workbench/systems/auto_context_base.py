@@ -20,14 +20,14 @@ from workbench.errors import CohortError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.registration.atlas_warps import turned_round
 from workbench.registration.registered import Registered
 from workbench.runs.arrays import read_weights, write_weights
 from workbench.runs.metrics_log import append_metrics, rewind_metrics
 from workbench.runs.run import Run
 from workbench.runs.stages import StagePlan
-from workbench.systems.atlas_base import AtlasData, AtlasSegmentation, part
+from workbench.systems.atlas_base import AtlasData, AtlasSegmentation
 from workbench.systems.atlas_spaces import (
     STRIP,
     ContextStrip,
@@ -171,7 +171,7 @@ class AutoContextSegmentation(AtlasSegmentation):
         images, labels = [], []
         for j, other in enumerate(atlases):
             told(REGISTERING * j / len(atlases), f"Registering {other.name} to {own.name}")
-            share = part(told, REGISTERING * j / len(atlases), REGISTERING * (j + 1) / len(atlases))
+            share = part_of(told, REGISTERING * j / len(atlases), REGISTERING * (j + 1) / len(atlases))
             map_ = None if j == number else self._between(atlases, number, j, share)
             images.append((own.image if map_ is None else map_.warped()).data[0])
             labels.append(own.labels if map_ is None else map_.warp_labels(other.labels, "linear"))
@@ -179,7 +179,7 @@ class AutoContextSegmentation(AtlasSegmentation):
         leave_space(run, number, space)
         voxels, chosen = np.argwhere(space.mask), self._learnt_from(len(atlases), number)
         seen = [context_image(features.rows(images[j], voxels), space, j) for j in chosen]
-        rest = part(told, REGISTERING, 1)
+        rest = part_of(told, REGISTERING, 1)
         classifiers = fit_sequence(
             seen, space.mask, own.image.spacing, self.boosting,
             lambda f, m: rest(f, f"{own.name}, atlas {number + 1} of {len(atlases)}: {m}"),
@@ -215,7 +215,7 @@ class AutoContextSegmentation(AtlasSegmentation):
         for n, atlas in enumerate(atlases):
             progress(n / len(atlases), f"Atlas {n + 1} of {len(atlases)}: {atlas.name}")
             number = places.index((atlas.name, atlas.source))
-            share = part(progress, n / len(atlases), (n + 1) / len(atlases))
+            share = part_of(progress, n / len(atlases), (n + 1) / len(atlases))
             space, map_ = read_space(run, number), self.registered(atlas.image, target.image, share)
             rows = features.rows(map_.warped().data[0], np.argwhere(space.mask))
             classifiers = from_tensors(tensors, f"atlas-{number:03d}")

@@ -11,7 +11,7 @@ from workbench.errors import CohortError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.runs.run import Run
 from workbench.systems.base import System
 from workbench.systems.label_classes import LabelClasses
@@ -74,11 +74,7 @@ class Labelling(System):
         if not scored:
             raise CohortError(f"No subject of {cohort.name} has truth to compare with; give label maps or masks.")
         for i, subject in enumerate(scored):
-            begin, share = i / len(scored), 1 / len(scored)
-
-            def told(fraction: float, message: str, begin: float = begin, share: float = share) -> None:
-                progress(begin + share * fraction, message)
-
+            told = part_of(progress, i / len(scored), (i + 1) / len(scored))
             tables[subject.name] = self.segment(subject, run, told).scores()
         return scored_tables(tables, record.classes)
 

@@ -17,7 +17,7 @@ from workbench.classical.hand_features import Size
 from workbench.classical.patch_matching import Matched, MatchingSettings, matched_labels
 from workbench.classical.patch_windows import BLOCK, PatchTable
 from workbench.patches.gather import gather
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.systems.patch_features import PatchFeatures
 
 MOST_IN_MEMORY = 256 * 2**20  # bytes of one image's features; beyond, they are kept on the disk
@@ -153,15 +153,6 @@ def _slabs(
     n_slabs = 1 if settings.smoothness else int(np.clip(np.ceil(n_bytes / MOST_AT_ONCE), 1, len(found)))
     for some in np.array_split(found, n_slabs):
         yield voxels[np.isin(block, some)]
-
-
-def part_of(progress: Progress, begin: float, end: float) -> Progress:
-    """Give a progress that fills the part of another from ``begin`` to ``end``."""
-
-    def told(fraction: float, message: str) -> None:
-        progress(begin + (end - begin) * fraction, message)
-
-    return told
 
 
 def _table(features: PatchFeatures, image: np.ndarray, where: np.ndarray) -> PatchTable:

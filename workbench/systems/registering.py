@@ -19,7 +19,7 @@ from workbench.imaging.files import require_3d
 from workbench.imaging.intensity import match_histogram
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.registration.attributes import attribute_rows
 from workbench.registration.channel_demons import DemonsSettings, channel_demons
 from workbench.registration.deformable import register
@@ -36,7 +36,7 @@ from workbench.systems.registration_settings import MethodChoice, RegistrationSe
 N_CHANNELS = 12
 """Principal components of learnt features that drive demons."""
 SIFT_CELLS = 2  # along each axis: more make rows of a thousand numbers, which HAMMER compares too slowly
-LINEAR_SHARE = 0.15  # of the time, for the progress bar
+LINEAR_SHARE, REGISTERED_SHARE = 0.15, 0.97  # of the time, for the progress bar
 ONE_MASK = (
     "Only one of the two images tells anatomy from background, by a mask or by its lowest value, so both were compared "
     "whole; strip both, or give both a mask."
@@ -82,14 +82,14 @@ def register_subjects(
     if settings.linear != "none":
         start = find_linear(
             image, other, settings.linear, metric=settings.metric, seed=settings.seed,
-            progress=lambda share, message: progress(LINEAR_SHARE * share, message),
+            progress=part_of(progress, 0, LINEAR_SHARE),
         )  # fmt: skip
         matrix, notes = start.matrix, (*notes, *start.notes)
     seen = _carried(other_inside, matrix, image, other)
     engine = None if method.engine == "none" else _engine(method, settings, inside, seen, learnt)
     found = register(
         image, other, linear=matrix, deform=engine, method=_title(method, learnt),
-        progress=lambda share, message: progress(LINEAR_SHARE + (0.97 - LINEAR_SHARE) * share, message),
+        progress=part_of(progress, LINEAR_SHARE, REGISTERED_SHARE),
     )  # fmt: skip
     return replace(
         found,

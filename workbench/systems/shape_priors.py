@@ -14,7 +14,7 @@ from scipy import ndimage
 from workbench.classical.correspondence import corresponding_surfaces
 from workbench.classical.deformable_model import DeformableSettings, deformed
 from workbench.classical.shape_dictionary import ShapeDictionary, aligned_dictionary
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.runs.run import Run
 from workbench.systems.atlases import Atlas
 
@@ -87,10 +87,7 @@ def shaped_classes(
     likeliest = probabilities.argmax(0).astype(np.int32)
     masks = {}
     for i, (k, dictionary) in enumerate(shapes.items()):
-
-        def told(fraction: float, message: str, i: int = i) -> None:
-            progress((i + fraction) / len(shapes), message)
-
+        told = part_of(progress, i / len(shapes), (i + 1) / len(shapes))
         if (probabilities[k] > 0.5).any():
             found = deformed(probabilities[k], affine, dictionary, settings=settings, progress=told)
             masks[k] = found.mask

@@ -54,14 +54,14 @@ from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, part_of, silent
 from workbench.runs.run import Run, run_progress
 from workbench.runs.training import Training
 from workbench.systems.atlas_base import AtlasSegmentation
 from workbench.systems.atlases import Atlas, Target
 from workbench.systems.base import Preset, setting
 from workbench.systems.patch_learning import PatchFeatureLearning
-from workbench.systems.patch_votes import OnOneLattice, PatchVotes, part_of, sparse_likelihood, votes_for
+from workbench.systems.patch_votes import OnOneLattice, PatchVotes, sparse_likelihood, votes_for
 from workbench.systems.shape_priors import learn_shapes, leave_shapes, read_shapes, shaped_classes
 
 REGISTERING = 0.3  # of the time, for the progress bar
