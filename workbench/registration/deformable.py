@@ -36,7 +36,7 @@ def register(
         moving: the image that is brought onto it; any lattice.
         method: its name, kept in the result.
         linear: ``none`` (the images lie together already), ``moments``, ``rigid``, ``affine``, or a (4, 4) matrix
-            from mm RAS of the fixed to mm RAS of the moving image, for example of `register_linear`.
+            from mm RAS of the fixed to mm RAS of the moving image, for example of `find_linear`.
         deform: called with the fixed image and the linearly moved one, both (X, Y, Z) on the fixed lattice, the
             spacing in mm and a Progress; without it the linear map is all.
         seed: of the linear map.

@@ -53,20 +53,6 @@ class LinearMap:
     notes: tuple[str, ...]
 
 
-def register_linear(
-    fixed: Volume,
-    moving: Volume,
-    kind: Kind = "affine",
-    *,
-    metric: Metric = "correlation",
-    fixed_mask: np.ndarray | None = None,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> np.ndarray:
-    """Give the (4, 4) matrix of `find_linear`: mm RAS of the fixed image → mm RAS of the moving one."""
-    return find_linear(fixed, moving, kind, metric=metric, fixed_mask=fixed_mask, seed=seed, progress=progress).matrix
-
-
 def find_linear(
     fixed: Volume,
     moving: Volume,

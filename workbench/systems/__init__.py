@@ -12,6 +12,7 @@ feature_scores      errors, the use of units, the work of a pass
 alarms              what is wrong with a finished training, in sentences
 feature_views       filters, reconstructions and the drawings of Figures 2a and 4 of a stack of auto-encoders
 encoder_base        systems that learn a patch encoder without labels: images, patches, codes of all voxels
+stacked_training    stacked sparse auto-encoders as a system's first stages, refined on labels
 features_base       those that learn a stack of auto-encoders: greedy training, record
 feature_search      Figure 5 as an instrument: where is a point of one image in another
 feature_study       Figure 5 as a table, over many points whose match is known
@@ -65,7 +66,6 @@ atlas_spaces        the space of one atlas: registered labels, classifiers, what
 patch_features      what is said of the patch about a voxel, for matching: intensities, by hand, a code
 auto_context_base   systems whose atlases each have a sequence of classifiers in their own space
 patch_votes         label propagation by sparse patch matching: where it is asked, which patches vote
-stacked_training    stacked sparse auto-encoders as a system's first stages, refined on labels
 atlas_patches       patches of a run's atlases to learn features from
 patch_learning      features by which patches are compared, as settings, learnt from atlases
 shape_priors        shapes of training subjects, and surfaces like them on a likelihood

@@ -21,7 +21,6 @@ from workbench.models.conv_autoencoder import SUBPATCHES
 from workbench.models.layers import Corruption, CorruptionKind
 from workbench.models.stack import Stack
 from workbench.patches.datamodule import PatchDataModule
-from workbench.patches.examples import ExampleDataModule
 from workbench.patches.store import PatchStore
 from workbench.runs.run import Run
 from workbench.runs.stages import StagePlan
@@ -30,13 +29,12 @@ from workbench.systems import feature_views
 from workbench.systems.base import Cost, setting
 from workbench.systems.encoder_base import N_SCORED, SAMPLERS, EncoderLearning, VoxelEncoder
 from workbench.systems.feature_scores import reconstruction_scores, unit_use, weights_and_places
+from workbench.systems.stacked_training import Batches, StackRecipe
 from workbench.systems.views import FilterBank, Reconstructions
-from workbench.tasks.autoencoding import FineTuning, LayerPretraining
 
 DENSE_EFFICIENCY, SLIDING_EFFICIENCY = 0.35, 0.17
 """Shares of the speed of matrix products that trainings of both forms reached on a CPU."""
 N_SHOWN = 64
-Batches = PatchDataModule | ExampleDataModule
 
 # weight decay lets the noise of the initial weights fade, so that filters show a shape after seconds
 QUICK = {
@@ -105,15 +103,7 @@ class FeatureLearning(EncoderLearning):
 
     def stages(self) -> list[StagePlan]:
         """Name the greedy stages and the fine-tuning."""
-        n_batches = -(-self.n_patches // self.batch_size)
-        n_layers = self.network().n_layers
-        plans = [StagePlan(f"pretrain {i + 1}", self.n_epochs_pretraining, n_batches) for i in range(n_layers)]
-        plans = plans if self.n_epochs_pretraining else []
-        return (
-            [*plans, StagePlan("fine-tune", self.n_epochs_fine_tuning, n_batches)]
-            if self.n_epochs_fine_tuning
-            else plans
-        )
+        return self.recipe.plans(self.network().n_layers, -(-self.n_patches // self.batch_size))
 
     def fit(self, cohort: Cohort, run: Run) -> None:
         """Pretrain each layer on what the layers below make of the patches, then fine-tune the unrolled stack."""
@@ -124,21 +114,18 @@ class FeatureLearning(EncoderLearning):
         held_out = self.drawn(validation or train, N_SCORED)
         self.leave(run, stack, held_out, "validation subjects" if validation else "training subjects")
 
-    def learn(self, training: Training, stack: Stack, batches: Callable[[int], Batches]) -> None:
+    def learn(self, training: Training, stack: Stack, batches: Batches) -> None:
         """Train a stack in place, layer by layer and then unrolled; ``batches`` gives those of a stage."""
-        corruption = Corruption(self.corruption, self.corruption_amount)
-        for index in range(stack.n_layers if self.n_epochs_pretraining else 0):
-            task = LayerPretraining(
-                stack, index, corruption=corruption, rho=self.sparsity_target, beta=self.sparsity_weight,
-                weight_decay=self.weight_decay, learning_rate=self.learning_rate, seed=self.seed,
-            )  # fmt: skip
-            training.stage(f"pretrain {index + 1}", task, batches(index), n_epochs=self.n_epochs_pretraining)
-        if self.n_epochs_fine_tuning:
-            rate = self.learning_rate / 3 if self.n_epochs_pretraining else self.learning_rate
-            tuning = FineTuning(
-                stack, learning_rate=rate, weight_decay=self.weight_decay, seed=self.seed, rho=self.sparsity_target
-            )
-            training.stage("fine-tune", tuning, batches(stack.n_layers), n_epochs=self.n_epochs_fine_tuning)
+        self.recipe.pretrain(training, stack, batches)
+
+    @property
+    def recipe(self) -> StackRecipe:
+        """How a stack is trained; nothing is refined on labels."""
+        return StackRecipe(
+            self.sparsity_target, self.sparsity_weight, self.weight_decay,
+            Corruption(self.corruption, self.corruption_amount), self.learning_rate, self.n_epochs_pretraining,
+            self.n_epochs_fine_tuning, 0, self.seed,
+        )  # fmt: skip
 
     def untrained(self, run: Run) -> Stack:
         """Give the stack of a run before its weights are read."""

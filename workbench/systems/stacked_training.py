@@ -14,8 +14,10 @@ from torch import nn
 
 from workbench.models.finetuning import stack_to_network
 from workbench.models.layers import Corruption
+from workbench.models.stack import Stack
 from workbench.models.stacked_autoencoder import StackedAutoEncoder
 from workbench.patches.datamodule import PatchDataModule
+from workbench.patches.examples import ExampleDataModule
 from workbench.patches.loader import Batch
 from workbench.runs.stages import StagePlan
 from workbench.runs.training import Training
@@ -23,7 +25,8 @@ from workbench.tasks.autoencoding import FineTuning, LayerPretraining
 from workbench.tasks.supervised import Supervised
 
 FINE_TUNE, REFINE = "fine-tune", "supervised refinement"
-Batches = Callable[[int], PatchDataModule]
+Batches = Callable[[int], PatchDataModule | ExampleDataModule]
+"""The number of a stage → its batches."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class StackRecipe:
         plans.append(StagePlan(REFINE, self.n_epochs_refinement, n_batches))
         return [plan for plan in plans if plan.n_epochs]
 
-    def pretrain(self, training: Training, stack: StackedAutoEncoder, batches: Batches) -> None:
+    def pretrain(self, training: Training, stack: Stack, batches: Batches) -> None:
         """Train a stack in place without labels; ``batches`` gives those of a stage, by its number."""
         for index in range(stack.n_layers if self.n_epochs_pretraining else 0):
             task = LayerPretraining(
