@@ -31,7 +31,8 @@ import pandas as pd
 import torch
 from label_propagation_report import report
 from registration_cohorts import N_LEARNT, N_TUNED, make_cohort
-from registration_real import REAL, ROOT, append, dice_rows, peak_mb, peak_reset
+from registration_real import REAL, ROOT, dice_rows, peak_mb, peak_reset
+from row_table import append, has_row
 from scipy.ndimage import map_coordinates
 
 from workbench.classical.label_fusion import locally_weighted_vote, majority_vote
@@ -159,13 +160,14 @@ def run_study(given: argparse.Namespace) -> None:
         return
     part, n_parts = given.part
     for target in targets[part - 1 :: n_parts]:
+        here = {"target": target, "registration": given.registration}
         for method, label in METHODS.items():
-            if (given.only and method not in given.only) or is_done(given.out, target, given.registration, method):
+            if (given.only and method not in given.only) or has_row(given.out, **here, method=method):
                 continue
             if (method == JOINT and not given.ants) or (given.registration == AFFINE and method in (MEAN, *KIM)):
                 continue
             rows = label(bench, cohort[target])
-            append(given.out, [{"target": target, "registration": given.registration, **r} for r in rows], COLUMNS)
+            append(given.out, [{**here, **row} for row in rows], COLUMNS)
             last = rows[-1]
             print(f"{target} {last['method']}: {last['dice']:.3f}, {last['seconds']:.0f} s", flush=True)
 
@@ -345,14 +347,6 @@ def alone(lock: Path) -> Iterator[None]:
     with lock.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-def is_done(out: Path, target: str, registration: str, method: str) -> bool:
-    if not out.exists():
-        return False
-    table = pd.read_csv(out, dtype={"target": str})
-    here = (table.target == target) & (table.registration == registration) & (table.method == method)
-    return bool(here.any())
 
 
 if __name__ == "__main__":

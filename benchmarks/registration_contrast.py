@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from registration_real import append, trained
+from registration_real import trained
+from row_table import append, has_row
 
 from workbench.imaging.cohort import Cohort
 from workbench.metrics.intervals import mean_interval, paired_difference_interval
@@ -74,13 +75,12 @@ def run_study(given: argparse.Namespace, work: Path) -> None:
     cohort = make_brain_7t(folder, n_subjects=n_subjects, seed=7) if not folder.exists() else _read(folder)
     people = [s.name for s in cohort if s.name != "template"]
     learnt, tested = people[:N_LEARNT], people[N_LEARNT:]
-    done = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame(columns=COLUMNS)
     runs: dict[str, Run] = {}
     for contrast in given.contrasts:
         for fixed, moving in zip(tested, tested[1:] + tested[:1], strict=True):
             for method in METHODS:
-                here = (done.contrast == contrast) & (done.fixed == fixed) & (done.method == method)
-                if here.any() or (method == "HAMMER + SAE learnt anew" and contrast == HOME):
+                done = has_row(given.out, contrast=contrast, fixed=fixed, method=method)
+                if done or (method == "HAMMER + SAE learnt anew" and contrast == HOME):
                     continue
                 rows = _rows(cohort, (fixed, moving), contrast, method, learnt, runs)
                 append(given.out, rows, COLUMNS)

@@ -23,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from row_table import append
 from segmentation_baselines import cluster_maps, skull_masks, thresholded
 from segmentation_cohorts import CSF, GREY, WHITE, folds_of, make_cohort
 from segmentation_peers import LesionUNet, MonaiUNet, TumorUNet
@@ -156,7 +157,7 @@ def run_study(name: str, arguments: argparse.Namespace) -> None:
                 found = learnt_rows(study, name, method, cohort, train, tested, fold, arguments)
                 rows = [row | {"method": written} for row in found]
             rows = [{"study": name, "fold": fold, **row} for row in rows]
-            append(arguments.out, rows)
+            append(arguments.out, rows, COLUMNS)
             print(f"{name} {fold} {method}: {time.perf_counter() - begin:.0f} s", flush=True)
             print(pd.DataFrame(rows).groupby(["method", "structure"], sort=False).dice.mean().round(3).to_dict())
 
@@ -266,14 +267,6 @@ COLUMNS = [
     "study", "fold", "method", "subject", "structure", *SCORES, "train_s", "wall_s", "n_steps", "n_parameters",
     "apply_s",
 ]  # fmt: skip
-
-
-def append(out: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows in one write."""
-    new = not out.exists()
-    text = pd.DataFrame(rows, columns=COLUMNS).round(4).to_csv(index=False, header=new)
-    with out.open("a", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def is_done(out: Path, study: str, fold: int, method: str) -> bool:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workbench.models.class_rbm import UNLABELED, ClassRBM
+from workbench.models.class_rbm import ClassRBM
+from workbench.models.label_group import UNLABELED
 
 V, M, K = 5, 4, 3
 KINDS = list(itertools.product(("bernoulli", "gaussian"), ("bernoulli", "noisy_relu"), (False, True)))

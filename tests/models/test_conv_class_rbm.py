@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workbench.models.conv_class_rbm import UNLABELED, ConvClassRBM
+from workbench.models.conv_class_rbm import ConvClassRBM
+from workbench.models.label_group import UNLABELED
 from workbench.tasks.contrast import chains_of, hybrid_gradient, observe
 
 N = 3

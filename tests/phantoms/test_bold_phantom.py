@@ -10,12 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.atlases import atlas_of
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.region_table import region_table_of
 from workbench.imaging.regional_series import read_regional_series
-from workbench.phantoms.bold import make_bold, write_bold
+from workbench.phantoms.bold import make_bold
 from workbench.phantoms.bold_plan import BoldPlan
 from workbench.phantoms.bold_regions import planted_members, real_regions
 from workbench.phantoms.bold_subjects import draw_signal, draw_subject, draw_world, network_amplitudes
@@ -149,21 +149,7 @@ def test_images_have_an_atlas_a_mask_and_the_time_step(tmp_path: Path) -> None:
     assert np.std((grey - 10_000) / 100 - planted) == pytest.approx(0.2, rel=0.05)
 
 
-def test_a_used_folder_and_an_impossible_effect_are_said(tmp_path: Path) -> None:
-    (tmp_path / "used").mkdir()
-    (tmp_path / "used" / "x").touch()
-    with pytest.raises(CohortError, match="already holds something"):
-        make_bold(tmp_path / "used", **SMALL)
+def test_an_impossible_effect_is_said(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no valid correlation matrix"):
         make_bold(tmp_path / "p", **SMALL, kind="edges", effect=1.0)
-    assert [p.name for p in tmp_path.iterdir()] == ["used"]
-
-
-def test_a_cancelled_cohort_leaves_nothing(tmp_path: Path) -> None:
-    def cancel(fraction: float, message: str) -> None:
-        if fraction > 0.5:
-            raise Cancelled("stop")
-
-    with pytest.raises(Cancelled):
-        write_bold(tmp_path / "p", BoldPlan(**SMALL), cancel)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []

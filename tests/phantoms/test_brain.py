@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.fields import read_field
 from workbench.imaging.subject import Subject
@@ -124,22 +124,6 @@ def test_seven_tesla_like_is_harder(cohort: Cohort, tmp_path: Path) -> None:
         return float((white.mean() - grey.mean()) / np.sqrt(white.var() + grey.var()))
 
     assert contrast(hard) < 0.6 * contrast(cohort)
-
-
-@pytest.mark.parametrize("at", [0.0, 0.4, 1.0])
-def test_cancel_removes_everything(tmp_path: Path, at: float) -> None:
-    def stop(fraction: float, message: str) -> None:
-        if fraction >= at:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        make_brain(tmp_path / "gone", n_subjects=1, spacing_mm=8.0, progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_left_alone(cohort: Cohort) -> None:
-    with pytest.raises(CohortError, match="already holds something; choose another name"):
-        make_brain(cohort.path.parent, n_subjects=1, spacing_mm=8.0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.fields import read_field
 from workbench.imaging.subject import Subject
@@ -129,22 +129,6 @@ def test_it_is_harder_than_the_easy_brain(cohort: Cohort, tmp_path: Path) -> Non
         return float((white.mean() - grey.mean()) / np.sqrt(white.var() + grey.var()))
 
     assert contrast(cohort) < 0.6 * contrast(easy)
-
-
-@pytest.mark.parametrize("at", [0.0, 1.0])
-def test_cancel_removes_everything(tmp_path: Path, at: float) -> None:
-    def stop(fraction: float, message: str) -> None:
-        if fraction >= at:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        make_brain_7t(tmp_path / "gone", n_subjects=1, spacing_mm=EDGE, contrasts=["T1"], progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_left_alone(cohort: Cohort) -> None:
-    with pytest.raises(CohortError, match="already holds something; choose another name"):
-        make_brain_7t(cohort.path.parent, n_subjects=1, spacing_mm=EDGE)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.splits import split_by_group
 from workbench.phantoms.digits import make_digits
@@ -59,17 +59,3 @@ def test_the_seed_chooses_the_test_set_alone(tmp_path: Path) -> None:
 def test_numbers_out_of_bounds_are_said(tmp_path: Path, n: int, seed: int) -> None:
     with pytest.raises(SettingsError, match=r"got (19|1798|-1|4294967296)\."):
         make_digits(tmp_path / "d", n_subjects=n, seed=seed)
-
-
-def test_a_cancelled_cohort_leaves_nothing(tmp_path: Path) -> None:
-    def cancel(fraction: float, message: str) -> None:
-        if fraction > 0:
-            raise Cancelled("stop")
-
-    with pytest.raises(Cancelled):
-        make_digits(tmp_path / "d", n_subjects=120, progress=cancel)
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "mine").touch()
-    with pytest.raises(CohortError, match="already holds something"):
-        make_digits(tmp_path / "d")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, label
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.files import read_volume
 from workbench.phantoms.head import TISSUES, Head, alteration_of, head_phantom, make_head
@@ -198,22 +198,6 @@ def test_same_seed_same_bytes_whatever_stands_beside(cohort: Cohort, tmp_path: P
     assert all(theirs[n] == mine[n] for n in ("T1.nii.gz", "label.nii.gz", "mask.nii.gz", "tissues.nii.gz"))
     other = make_head(tmp_path / "other", n_subjects=1, spacing_mm=8.0, seed=1)
     assert digests(other.path.parent / "head-01")["T1.nii.gz"] != mine["T1.nii.gz"]
-
-
-@pytest.mark.parametrize("at", [0.0, 0.4, 1.0])
-def test_cancel_removes_everything(tmp_path: Path, at: float) -> None:
-    def stop(fraction: float, message: str) -> None:
-        if fraction >= at:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        make_head(tmp_path / "gone", n_subjects=2, spacing_mm=8.0, progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_left_alone(cohort: Cohort) -> None:
-    with pytest.raises(CohortError, match="already holds something; choose another name"):
-        make_head(cohort.path.parent, n_subjects=1, spacing_mm=8.0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, label
 from skimage.registration import phase_cross_correlation
 from sklearn.metrics import roc_auc_score
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.phantoms.infant import INFANT_MODALITIES, NAMES, Infant, InfantScan, infant_phantom, make_infant
 
@@ -183,22 +183,6 @@ def test_same_seed_same_bytes_whatever_stands_beside(cohort: Cohort, tmp_path: P
     assert digests(fewer.path.parent / "infant-01").items() <= mine.items()
     other = make_infant(tmp_path / "o", n_subjects=1, spacing_mm=6.0, shift_mm=3.0, seed=1)
     assert digests(other.path.parent / "infant-01")["T1.nii.gz"] != mine["T1.nii.gz"]
-
-
-@pytest.mark.parametrize("at", [0.0, 0.4, 1.0])
-def test_cancel_removes_everything(tmp_path: Path, at: float) -> None:
-    def stop(fraction: float, message: str) -> None:
-        if fraction >= at:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        make_infant(tmp_path / "gone", n_subjects=2, spacing_mm=8.0, progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_left_alone(cohort: Cohort) -> None:
-    with pytest.raises(CohortError, match="already holds something; choose another name"):
-        make_infant(cohort.path.parent, n_subjects=1, spacing_mm=8.0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from skimage.measure import label as skimage_label
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.phantoms.lesion import (
     COLUMNS,
@@ -171,22 +171,6 @@ def test_no_global_threshold_on_flair_solves_it_at_two_millimeters() -> None:
     assert 0.45 < np.mean(scores) < 0.7, scores
     diameters = np.array([row[4] for c in cases for row in c.table])
     assert np.median(diameters) < 7 and 15 < diameters.max() < 40
-
-
-@pytest.mark.parametrize("at", [0.0, 0.4, 1.0])
-def test_cancel_removes_everything(tmp_path: Path, at: float) -> None:
-    def stop(fraction: float, message: str) -> None:
-        if fraction >= at:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        make_lesion(tmp_path / "gone", n_subjects=2, spacing_mm=5.0, progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_left_alone(cohort: Cohort) -> None:
-    with pytest.raises(CohortError, match="already holds something; choose another name"):
-        make_lesion(cohort.path.parent, n_subjects=1, spacing_mm=5.0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from workbench.errors import Cancelled, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.splits import split_by_group
 from workbench.phantoms.modalities import (
@@ -120,13 +120,3 @@ def test_a_subject_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None
 def test_settings_out_of_bounds_are_said(tmp_path: Path, change: dict) -> None:
     with pytest.raises(SettingsError, match="lies between"):
         make_paired(tmp_path / "p", **change)
-
-
-def test_a_cancelled_cohort_leaves_nothing(tmp_path: Path) -> None:
-    def cancel(fraction: float, message: str) -> None:
-        if fraction > 0.5:
-            raise Cancelled("stop")
-
-    with pytest.raises(Cancelled):
-        make_paired(tmp_path / "p", n_subjects=6, progress=cancel)
-    assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ import pytest
 from scipy.ndimage import label
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.nifti import read_nifti
 from workbench.phantoms.prostate import LANDMARKS, ProstateCase, ProstatePlan, make_prostate, prostate_arrays
@@ -206,22 +206,6 @@ def test_one_seed_gives_one_anatomy_at_every_spacing() -> None:
     assert coarse.truth["shape"] == fine.truth["shape"] and coarse.truth["capsule"] == fine.truth["capsule"]
     np.testing.assert_array_equal(coarse.affine[:3, 3], fine.affine[:3, 3])
     assert dice(coarse.labels > 0, fine.labels[::2, ::2] > 0) > 0.93
-
-
-@pytest.mark.parametrize("at", [0.0, 0.4, 1.0])
-def test_cancel_removes_everything(tmp_path: Path, at: float) -> None:
-    def stop(fraction: float, message: str) -> None:
-        if fraction >= at:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        make_prostate(tmp_path / "gone", n_subjects=2, spacing_mm=4.0, progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_left_alone(cohort: Cohort) -> None:
-    with pytest.raises(CohortError, match="already holds something; choose another name"):
-        make_prostate(cohort.path.parent, n_subjects=1, spacing_mm=4.0)
 
 
 @pytest.mark.parametrize(

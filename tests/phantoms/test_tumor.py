@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.errors import Cancelled, CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.phantoms.tumor import SEQUENCES, TumorCase, TumorPlan, make_tumor, tumor_arrays
 
@@ -160,22 +160,6 @@ def test_mixed_grades_alternate() -> None:
 def test_mass_effect_is_a_dial() -> None:
     pushed, still = (case_of(replace(COARSE, mass_effect=m), 0).truth for m in (1.0, 0.0))
     assert still["largest_push_mm"] == 0 < 1 < pushed["largest_push_mm"]
-
-
-@pytest.mark.parametrize("at", [0.0, 0.4, 1.0])
-def test_cancel_removes_everything(tmp_path: Path, at: float) -> None:
-    def stop(fraction: float, message: str) -> None:
-        if fraction >= at:
-            raise Cancelled("stopped")
-
-    with pytest.raises(Cancelled):
-        make_tumor(tmp_path / "gone", n_subjects=2, spacing_mm=5.0, progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_left_alone(cohort: Cohort) -> None:
-    with pytest.raises(CohortError, match="already holds something; choose another name"):
-        make_tumor(cohort.path.parent, n_subjects=1, spacing_mm=5.0)
 
 
 @pytest.mark.parametrize(

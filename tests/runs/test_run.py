@@ -74,9 +74,11 @@ def test_runs_are_listed_newest_first_without_foreign_folders() -> None:
 
 
 def test_weights_and_arrays_come_back(run: Run) -> None:
+    with pytest.raises(RunError, match=f"Run {run.id} has no weights yet; wait until it is finished, or resume it"):
+        run.trained_weights()
     tied = torch.arange(6.0).reshape(2, 3)
     run.save_weights("weights", {"a": tied, "b": tied.T})
-    assert torch.equal(run.load_weights()["b"], tied.T)
+    assert torch.equal(run.load_weights()["b"], tied.T) and torch.equal(run.trained_weights()["a"], tied)
     assert np.array_equal(run.load_weight_arrays()["a"], tied.numpy())
     run.save_arrays("filters epoch 1", w=np.eye(2))
     assert run.list_arrays() == ["filters-epoch-1"]

@@ -4,6 +4,7 @@
     units                 kinds of units: Bernoulli, Gaussian, noisy ReLU, softmax
     rbm_path              the annealing path of a restricted Boltzmann machine
     rbm                   the restricted Boltzmann machine (Section 2.3.2)
+    label_group           classes beside the visible units: parameters, exact posterior, discriminative gradient
     class_rbm             the restricted Boltzmann machine with a label group
     belief_layers         what makes up a belief network: directed layers under an RBM (Section 2.3.2, Figure 2b)
     belief_likelihood     how probable it finds data: a bound, a tighter one, the exact value of tiny networks

@@ -14,17 +14,15 @@ O(M V + M K) since c + W v is shared. A visible state is *joint*, (B, V + K) wit
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from workbench.models.label_group import LabelGroup
 from workbench.models.rbm import RBM
 from workbench.models.units import Softmax, Units
 
-UNLABELED = -1
-"""The target of an example whose class is not known."""
 
-
-class ClassRBM(RBM):
+class ClassRBM(LabelGroup, RBM):
     """An RBM over inputs and their class; generative, discriminative, or both (``tasks/boltzmann.py``).
 
     Args:
@@ -58,12 +56,7 @@ class ClassRBM(RBM):
             n_visible, n_hidden, visible=visible, hidden=hidden, sigma=sigma, centered=centered, seed=seed,
             init_scale=init_scale,
         )  # fmt: skip
-        if n_classes < 2:
-            raise ValueError(f"a label group has at least 2 classes; got {n_classes}")
-        self.n_classes = n_classes
-        generator = torch.Generator().manual_seed(seed + 1)
-        self.label_weight = nn.Parameter(torch.randn((n_hidden, n_classes), generator=generator) * init_scale)
-        self.label_bias = nn.Parameter(torch.zeros(n_classes))
+        self.add_labels(n_hidden, n_classes, seed=seed, init_scale=init_scale)
         self.register_buffer("label_offset", torch.full((n_classes,), 1 / n_classes if centered else 0.0))
 
     @property
@@ -81,24 +74,9 @@ class ClassRBM(RBM):
         inputs = self._class_inputs(v)  # (B, K, M)
         return bias + self.hidden_units.log_partition(inputs.flatten(0, 1)).sum(1).reshape(inputs.shape[:2])
 
-    def class_probabilities(self, v: Tensor) -> Tensor:
-        """Give p(y | v) (B, K)."""
-        return torch.softmax(self.class_logits(v), 1)
-
     def label_mean(self, h: Tensor) -> Tensor:
         """Give p(y | h) (B, K) of hidden values (B, M)."""
         return torch.softmax(self._joint_input(h)[:, self.n_visible :], 1)
-
-    def sample_label(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draw classes (B,) int64 given hidden values (B, M)."""
-        return torch.multinomial(self.label_mean(h), 1, generator=generator)[:, 0]
-
-    def complete(self, v: Tensor, target: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Give joint states (B, V + K): unknown classes (no target, or ``UNLABELED``) are drawn from p(y | v)."""
-        if target is not None and bool((target != UNLABELED).all()):
-            return self.joint(v, target)
-        drawn = torch.multinomial(self.class_probabilities(v).detach(), 1, generator=generator)[:, 0]
-        return self.joint(v, drawn if target is None else torch.where(target == UNLABELED, drawn, target))
 
     def visible_input(self, h: Tensor) -> Tensor:
         """Give the net inputs of the units of v alone (B, V) for hidden values (B, M)."""
@@ -153,18 +131,6 @@ class ClassRBM(RBM):
             "hidden_bias": both["hidden_bias"],
             "label_weight": weight[:, self.n_visible :], "label_bias": bias[self.n_visible :],
         }  # fmt: skip
-
-    def discriminative_loss(self, v: Tensor, target: Tensor) -> Tensor:
-        """Give the mean of -log p(y | v) in nats, a scalar, of inputs (B, V) and classes (B,) int64."""
-        return F.cross_entropy(self.class_logits(v), target)
-
-    def discriminative_gradient(self, v: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Give the exact gradient of :meth:`discriminative_loss` by parameter name; visible biases have none."""
-        names = ["weight", "hidden_bias", "label_weight", "label_bias"]
-        with torch.enable_grad():
-            loss = self.discriminative_loss(v, target)
-            gradients = torch.autograd.grad(loss, [self.get_parameter(name) for name in names])
-        return dict(zip(names, gradients, strict=True))
 
     def _class_inputs(self, v: Tensor) -> Tensor:
         """Give the net inputs of the hidden units (B, K, M) of inputs (B, V) with each class."""

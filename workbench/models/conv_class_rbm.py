@@ -17,18 +17,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from workbench.models.conv_rbm import ConvRBM
 from workbench.models.correlation import BoundaryName
 from workbench.models.frequency import EngineName
-
-UNLABELED = -1
-"""The target of an image whose class is not known."""
+from workbench.models.label_group import LabelGroup
 
 
-class ConvClassRBM(ConvRBM):
+class ConvClassRBM(LabelGroup, ConvRBM):
     """A convolutional RBM over images and their class; generative, discriminative, or both (``tasks/boltzmann.py``).
 
     The mixture of Reference 35, beta log p(v, y) + (1 - beta) log p(y | v), is the trainer's ``generative_share``
@@ -69,12 +67,7 @@ class ConvClassRBM(ConvRBM):
             shape, n_maps, kernel, stride=stride, visible=visible, boundary=boundary, engine=engine, sigma=sigma,
             average_over_map=average_over_map, seed=seed, init_scale=init_scale,
         )  # fmt: skip
-        if n_classes < 2:
-            raise ValueError(f"a label group has at least 2 classes; got {n_classes}")
-        self.n_classes = n_classes
-        generator = torch.Generator().manual_seed(seed + 1)
-        self.label_weight = nn.Parameter(torch.randn((n_maps, n_classes), generator=generator) * init_scale)
-        self.label_bias = nn.Parameter(torch.zeros(n_classes))
+        self.add_labels(n_maps, n_classes, seed=seed, init_scale=init_scale)
 
     @property
     def visible_shape(self) -> tuple[int, ...]:
@@ -93,24 +86,9 @@ class ConvClassRBM(ConvRBM):
         ]
         return self.label_bias + torch.stack(each, 1)
 
-    def class_probabilities(self, v: Tensor) -> Tensor:
-        """Give p(y | v) (B, n)."""
-        return torch.softmax(self.class_logits(v), 1)
-
     def label_mean(self, h: Tensor) -> Tensor:
         """Give p(y | h) (B, n) of hidden maps (B, K, *map)."""
         return torch.softmax(self._label_input(h), 1)
-
-    def sample_label(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draw classes (B,) int64 given hidden maps (B, K, *map)."""
-        return torch.multinomial(self.label_mean(h), 1, generator=generator)[:, 0]
-
-    def complete(self, v: Tensor, target: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Give joint states: unknown classes (no target, or ``UNLABELED``) are drawn from p(y | v)."""
-        if target is not None and bool((target != UNLABELED).all()):
-            return self.joint(v, target)
-        drawn = torch.multinomial(self.class_probabilities(v).detach(), 1, generator=generator)[:, 0]
-        return self.joint(v, drawn if target is None else torch.where(target == UNLABELED, drawn, target))
 
     def hidden_input(self, v: Tensor, *, prepared: Tensor | None = None) -> Tensor:
         """Give net inputs (B, K, *map): of joint states with the label's part, of images without."""
@@ -195,18 +173,10 @@ class ConvClassRBM(ConvRBM):
             "label_weight": pairs / self._n_places("label_weight"), "label_bias": y_model.mean(0) - y.mean(0)
         }  # fmt: skip
 
-    def discriminative_loss(self, v: Tensor, target: Tensor) -> Tensor:
-        """Give the mean of -log p(y | v) in nats, a scalar, of images (B, C, *spatial) and classes (B,) int64."""
-        return F.cross_entropy(self.class_logits(v), target)
-
     def discriminative_gradient(self, v: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Give the exact gradient of :meth:`discriminative_loss` by parameter name, divided as in :meth:`gradient`."""
-        names = ["weight", "hidden_bias", "label_weight", "label_bias"]
-        with torch.enable_grad():
-            loss = self.discriminative_loss(v, target)
-            gradients = torch.autograd.grad(loss, [self.get_parameter(name) for name in names])
-        places = [1 if name == "label_bias" else self._n_places(name) for name in names]
-        return {name: g.contiguous() / n for name, g, n in zip(names, gradients, places, strict=True)}
+        exact = super().discriminative_gradient(v, target)
+        return {n: g.contiguous() / (1 if n == "label_bias" else self._n_places(n)) for n, g in exact.items()}
 
     def _is_joint(self, v: Tensor) -> bool:
         return v.shape[1] == self.geometry.n_channels + self.n_classes

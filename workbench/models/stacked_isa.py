@@ -206,6 +206,18 @@ def whitened_rows(stack: StackedISA, index: int, chunks: Callable[[], Iterator[T
     return torch.cat([layer.whiten(some) for some in rows()])
 
 
+def check_components(n_components: Sequence[int], subspace_size: int, n_patches: int) -> None:
+    """Make sure that either layer has whole subspaces, and that its whitening can be learnt from so many patches.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if any(not subspace_size <= n <= 4096 for n in n_components):
+        raise ValueError(f"either layer needs {subspace_size} to 4096 components; got {n_components}")
+    if max(n_components) >= n_patches:
+        raise ValueError(f"whitening to {max(n_components)} components needs more patches than that")
+
+
 def _check_sizes(patch_shape: tuple[int, ...], sub_patch_size: int, stride: int) -> None:
     size, *others = patch_shape[1:]
     if len(patch_shape) not in (3, 4) or patch_shape[0] != 1 or any(n != size for n in others):

@@ -6,7 +6,7 @@ Files in reading order:
     deformation   random diffeomorphisms with their inverse: a stationary velocity field, scaling and squaring
     appearance    tissue fractions to T1, T2, FA and PET; texture, contrast, bias field, noise; presets of difficulty
     new_folder    a phantom's folder, whole or not at all
-    patients      how many subjects, and the files of one patient
+    patients      how many subjects, a patient's files, a cohort of patients
     brain         a cohort of brains: deformed, changed in appearance, written with truth in both directions
     blobs         ellipsoids in any direction, tubes along curves, soft edges, fine random fields
     vessels       arteries, veins, sinuses and choroid plexus of the template

@@ -15,8 +15,8 @@ another, motion, anisotropic voxels; disagreement of raters.
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 from scipy.ndimage import label as components
 
 from workbench.errors import SettingsError
-from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
+from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.phantoms.anatomy import Anatomy, draw_anatomy
 from workbench.phantoms.appearance import BrainAppearance
@@ -32,8 +32,7 @@ from workbench.phantoms.blobs import fine_field
 from workbench.phantoms.brain import deform
 from workbench.phantoms.lesion_shapes import Lesions, draw_lesions
 from workbench.phantoms.mimics import flair_mimics
-from workbench.phantoms.new_folder import new_folder
-from workbench.phantoms.patients import check_dials, check_numbers, check_seed, write_patient
+from workbench.phantoms.patients import check_dials, check_numbers, check_seed, write_patient, write_patients
 from workbench.phantoms.scanners import acquire, draw_scanner
 from workbench.phantoms.template import load_template
 from workbench.progress import Progress, silent
@@ -187,20 +186,9 @@ def make_lesion(
     plan = LesionPlan(seed, spacing_mm, load, mimics, halo, bias, noise, n_scanners, scanner_difference)
     check_numbers(n_subjects, seed)
     load_template(float(spacing_mm))
-    with new_folder(out) as partial:
-        subjects, truth = [], {}
-        for i in range(n_subjects):
-            name = f"lesion-{i + 1:02d}"
-            progress(i / n_subjects, f"Making {name}, {i + 1} of {n_subjects}")
-            case = lesion_arrays(plan, i)
-            subjects.append(_write_case(partial, name, case))
-            truth[name] = case.truth
-        write_cohort(partial, subjects)
-        write_label_names(partial, LABEL_NAMES)
-        content = {"plan": asdict(plan), "subjects": truth}
-        (partial / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        progress(1.0, f"Made {n_subjects} patients")
-    return read_cohort(Path(out).absolute())
+    return write_patients(
+        out, "lesion", n_subjects, partial(_write_case, plan), LABEL_NAMES, {"plan": asdict(plan)}, progress
+    )
 
 
 def _signals(anatomy: Anatomy, lesions: Lesions, plan: LesionPlan, rng: np.random.Generator) -> np.ndarray:
@@ -219,15 +207,16 @@ def _signals(anatomy: Anatomy, lesions: Lesions, plan: LesionPlan, rng: np.rando
     return np.stack(images)
 
 
-def _write_case(folder: Path, name: str, case: LesionCase) -> Subject:
-    home = folder / name
+def _write_case(plan: LesionPlan, folder: Path, name: str, subject: int) -> tuple[Subject, dict[str, Any]]:
+    case, home = lesion_arrays(plan, subject), folder / name
     files = write_patient(home, SEQUENCES, case.images, case.labels, case.mask, case.affine)
     with (home / "points.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerows([COLUMNS, *case.table])
     told = {key: str(case.truth[key]) for key in ("scanner", "volume_ml", "n_lesions")}
     label, mask, points = (home / what for what in ("label.nii.gz", "mask.nii.gz", "points.csv"))
-    return Subject(name, files, label=label, mask=mask, points=points, group=name, covariates=told, folder=folder)
+    written = Subject(name, files, label=label, mask=mask, points=points, group=name, covariates=told, folder=folder)
+    return written, case.truth
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,20 @@
-"""What phantoms of volumes share when they are written: how many subjects, and the files of one patient."""
+"""What phantoms of volumes share when they are written: how many subjects, a patient's files, a cohort of patients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from workbench.errors import SettingsError
+from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
 from workbench.imaging.nifti import write_array
+from workbench.imaging.subject import Subject
+from workbench.phantoms.new_folder import new_folder
+from workbench.progress import Progress
 
 
 def check_numbers(n_subjects: int, seed: int) -> None:
@@ -68,3 +74,42 @@ def write_patient(
     for array, what in ((labels, "label"), (mask, "mask")):
         write_array(array.astype(np.uint8), affine, home / f"{what}.nii.gz", dtype=np.uint8)
     return files
+
+
+def write_patients(
+    out: Path,
+    kind: str,
+    n_subjects: int,
+    write: Callable[[Path, str, int], tuple[Subject, dict[str, Any]]],
+    label_names: dict[int, str],
+    told: Mapping[str, Any],
+    progress: Progress,
+) -> Cohort:
+    """Write a cohort of patients, one in memory at a time, with ``labels.json`` and ``truth.json``.
+
+    Args:
+        out: the cohort's folder; must not exist, or be empty.
+        kind: patients are ``<kind>-01``, ``<kind>-02``, …
+        n_subjects: how many.
+        write: writes a patient, told the cohort's folder, the name and the number from 0; gives the subject and its
+            truth.
+        label_names: value → name.
+        told: what ``truth.json`` says of all, before the truth of each.
+        progress: told of each subject; may cancel, which removes everything.
+
+    Raises:
+        CohortError: the folder is in use.
+    """
+    with new_folder(out) as partial:
+        subjects, truth = [], {}
+        for i in range(n_subjects):
+            name = f"{kind}-{i + 1:02d}"
+            progress(i / n_subjects, f"Making {name}, {i + 1} of {n_subjects}")
+            subject, truth[name] = write(partial, name, i)
+            subjects.append(subject)
+        write_cohort(partial, subjects)
+        write_label_names(partial, label_names)
+        content = {**told, "subjects": truth}
+        (partial / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        progress(1.0, f"Made {n_subjects} patients")
+    return read_cohort(Path(out).absolute())

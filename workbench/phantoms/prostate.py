@@ -14,8 +14,8 @@ lattice; sequences other than T2.
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +23,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from workbench.errors import SettingsError
-from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
+from workbench.imaging.cohort import Cohort
 from workbench.imaging.nifti import write_array
 from workbench.imaging.subject import Subject
 from workbench.phantoms.lattice import Lattice, deformed_points
-from workbench.phantoms.new_folder import new_folder
 from workbench.phantoms.painting import Canvas, sample
-from workbench.phantoms.patients import check_dials, check_numbers, check_seed
+from workbench.phantoms.patients import check_dials, check_numbers, check_seed, write_patients
 from workbench.phantoms.prostate_anatomy import Gland, paint_pelvis
 from workbench.phantoms.prostate_appearance import draw_signals, kind_of, paint_capsule, scanned, textured
 from workbench.phantoms.prostate_shape import LEVELS, N_ANGLES, draw_capsule, draw_shape, sector_numbers
@@ -179,21 +178,9 @@ def make_prostate(
         seed, spacing_mm, slice_mm, structures, shape_spread, absent_share, kind_gap, bias, noise
     )  # fmt: skip
     check_numbers(n_subjects, seed)
-    with new_folder(out) as partial:
-        subjects, truth = [], {}
-        for i in range(n_subjects):
-            name = f"prostate-{i + 1:02d}"
-            progress(i / n_subjects, f"Making {name}, {i + 1} of {n_subjects}")
-            case = prostate_arrays(plan, i)
-            subjects.append(_write_case(partial, name, case))
-            truth[name] = case.truth
-        write_cohort(partial, subjects)
-        write_label_names(partial, LABEL_NAMES[structures])
-        sectors = {"levels": LEVELS, "angles_deg": [k * 360 / N_ANGLES for k in range(N_ANGLES)]}
-        content = {"plan": asdict(plan), "sectors": sectors, "subjects": truth}
-        (partial / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        progress(1.0, f"Made {n_subjects} patients")
-    return read_cohort(Path(out).absolute())
+    sectors = {"levels": LEVELS, "angles_deg": [k * 360 / N_ANGLES for k in range(N_ANGLES)]}
+    told, write = {"plan": asdict(plan), "sectors": sectors}, partial(_write_case, plan)
+    return write_patients(out, "prostate", n_subjects, write, LABEL_NAMES[structures], told, progress)
 
 
 def _lines(plan: ProstatePlan) -> tuple[list[np.ndarray], list[np.ndarray], int]:
@@ -242,8 +229,8 @@ def _landmarks(inside: np.ndarray, lines: list[np.ndarray]) -> np.ndarray:
     return np.array(found)
 
 
-def _write_case(folder: Path, name: str, case: ProstateCase) -> Subject:
-    home = folder / name
+def _write_case(plan: ProstatePlan, folder: Path, name: str, subject: int) -> tuple[Subject, dict[str, Any]]:
+    case, home = prostate_arrays(plan, subject), folder / name
     home.mkdir()
     image, label, sectors = (home / f"{what}.nii.gz" for what in (MODALITY, "label", "sectors"))
     write_array(np.rint(case.image), case.affine, image, dtype=np.int16)
@@ -254,4 +241,7 @@ def _write_case(folder: Path, name: str, case: ProstateCase) -> Subject:
         rows = [(*(round(float(v), 3) for v in p), k + 1) for k, p in enumerate(case.landmarks_mm)]
         csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
     told = {"kind": case.truth["kind"], "volume_ml": str(case.truth["volume_ml"]), "sectors": f"{name}/sectors.nii.gz"}
-    return Subject(name, {MODALITY: image}, label=label, points=points, group=name, covariates=told, folder=folder)
+    written = Subject(
+        name, {MODALITY: image}, label=label, points=points, group=name, covariates=told, folder=folder
+    )  # fmt: skip
+    return written, case.truth

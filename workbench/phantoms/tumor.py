@@ -16,15 +16,15 @@ one sequence against another, motion, partial coverage, anisotropic voxels.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from workbench.errors import SettingsError
-from workbench.imaging.cohort import Cohort, read_cohort, write_cohort, write_label_names
+from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.phantoms.anatomy import Anatomy, draw_anatomy
 from workbench.phantoms.appearance import BrainAppearance
@@ -32,8 +32,7 @@ from workbench.phantoms.blobs import fine_field
 from workbench.phantoms.brain import deform
 from workbench.phantoms.deformation import pull
 from workbench.phantoms.mimics import flair_mimics
-from workbench.phantoms.new_folder import new_folder
-from workbench.phantoms.patients import check_dials, check_numbers, check_seed, write_patient
+from workbench.phantoms.patients import check_dials, check_numbers, check_seed, write_patient, write_patients
 from workbench.phantoms.scanners import Scanner, acquire, draw_scanner
 from workbench.phantoms.template import load_template
 from workbench.phantoms.tumor_regions import (
@@ -194,21 +193,9 @@ def make_tumor(
     plan = TumorPlan(seed, spacing_mm, grade, n_scanners, scanner_difference, bias, noise, mass_effect, mimics)
     check_numbers(n_subjects, seed)
     load_template(float(spacing_mm))
-    with new_folder(out) as partial:
-        subjects, truth = [], {}
-        for i in range(n_subjects):
-            name = f"tumor-{i + 1:02d}"
-            progress(i / n_subjects, f"Making {name}, {i + 1} of {n_subjects}")
-            case = tumor_arrays(plan, i)
-            subjects.append(_write_case(partial, name, case))
-            truth[name] = case.truth
-        write_cohort(partial, subjects)
-        write_label_names(partial, LABEL_NAMES)
-        scanners = [draw_scanner(seed, k, len(SEQUENCES), scanner_difference) for k in range(n_scanners)]
-        content = {"plan": asdict(plan), "scanners": [_scanner_row(s) for s in scanners], "subjects": truth}
-        (partial / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        progress(1.0, f"Made {n_subjects} patients")
-    return read_cohort(Path(out).absolute())
+    scanners = [draw_scanner(seed, k, len(SEQUENCES), scanner_difference) for k in range(n_scanners)]
+    told = {"plan": asdict(plan), "scanners": [_scanner_row(s) for s in scanners]}
+    return write_patients(out, "tumor", n_subjects, partial(_write_case, plan), LABEL_NAMES, told, progress)
 
 
 def _signals(anatomy: Anatomy, regions: TumorRegions, mimics: float, rng: np.random.Generator) -> np.ndarray:
@@ -236,12 +223,13 @@ def _signals(anatomy: Anatomy, regions: TumorRegions, mimics: float, rng: np.ran
     return np.stack(images)
 
 
-def _write_case(folder: Path, name: str, case: TumorCase) -> Subject:
-    home = folder / name
+def _write_case(plan: TumorPlan, folder: Path, name: str, subject: int) -> tuple[Subject, dict[str, Any]]:
+    case, home = tumor_arrays(plan, subject), folder / name
     files = write_patient(home, SEQUENCES, case.images, case.labels, case.mask, case.affine)
     told = {key: str(case.truth[key]) for key in ("grade", "scanner")}
     label, mask = home / "label.nii.gz", home / "mask.nii.gz"
-    return Subject(name, files, label=label, mask=mask, group=name, covariates=told, folder=folder)
+    written = Subject(name, files, label=label, mask=mask, group=name, covariates=told, folder=folder)
+    return written, case.truth
 
 
 def _scanner_row(scanner: Scanner) -> dict[str, Any]:

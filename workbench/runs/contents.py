@@ -60,6 +60,16 @@ class RunContents:
         """
         return read_weights(self._existing(self.folder / safe_name(name, ".safetensors"), "weights"))
 
+    def trained_weights(self) -> dict[str, Tensor]:
+        """Read what a finished training leaves as ``"weights"``.
+
+        Raises:
+            RunError: the run has no weights yet, or the file is damaged.
+        """
+        if not (self.folder / "weights.safetensors").is_file():
+            raise RunError(f"Run {self.id} has no weights yet; wait until it is finished, or resume it.")
+        return self.load_weights()
+
     def load_weight_arrays(self, name: str = "weights") -> dict[str, np.ndarray]:
         """Read the same as numpy arrays, without torch.
 

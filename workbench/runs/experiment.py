@@ -13,7 +13,6 @@ kept) is then the same on both sides of a difference.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import RunError
 from workbench.paths import experiments_dir
 from workbench.runs.folder import RUN_ID, read_json, write_json
-from workbench.runs.process import lock_is_held, release_lock, take_lock
+from workbench.runs.process import lock_is_held, remove_folder
 from workbench.runs.records import new_id, versions
 from workbench.runs.results import Cell, add_result, paired_results, read_results, results_table, score_names
 from workbench.runs.run import Run
@@ -158,16 +157,7 @@ class Experiment:
         """
         if self.is_in_use:
             raise RunError(f"Experiment {self.id} is {self.status().state} and cannot be deleted now; stop it first.")
-        take_lock(self.folder)
-        doomed = self.folder.with_name(f".deleted-{self.id}")
-        try:
-            self.folder.rename(doomed)
-        except OSError as error:
-            release_lock(self.folder)
-            raise RunError(
-                f"Experiment {self.id} could not be deleted ({error.strerror}); check the folder's permissions."
-            ) from error
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_folder(self.folder, f"Experiment {self.id}")
 
 
 def create_experiment(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -134,6 +135,26 @@ def release_lock(folder: Path) -> None:
     holder = lock_holder(folder)
     if holder is not None and _is_same(holder, this_process()):
         (folder / LOCK).unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path, what: str) -> None:
+    """Remove the folder of a run, out of sight in one step, so that nobody meets half of one.
+
+    Args:
+        folder: no living process may work on it.
+        what: names it at the beginning of the message.
+
+    Raises:
+        RunError: another process has just taken it, or the disk refused.
+    """
+    take_lock(folder)
+    doomed = folder.with_name(f".deleted-{folder.name}")
+    try:
+        folder.rename(doomed)
+    except OSError as error:
+        release_lock(folder)
+        raise RunError(f"{what} could not be deleted ({error.strerror}); check the folder's permissions.") from error
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def clear_stale_lock(folder: Path) -> None:

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from workbench.paths import runs_dir
 from workbench.progress import Progress
 from workbench.runs.contents import RunContents
 from workbench.runs.folder import RUN_ID, child_folder, plain, write_json
-from workbench.runs.process import lock_is_held, release_lock, take_lock
+from workbench.runs.process import lock_is_held, remove_folder
 from workbench.runs.records import INFO, RunInfo, new_id, read_info, read_notes, versions, write_notes
 from workbench.runs.stages import StageBook
 from workbench.runs.status import RESULT, STOP, Reporter, Status, judge, write_status
@@ -171,16 +170,7 @@ class Run(RunContents):
             RunError: the run is in use.
         """
         self._refuse_while_live("deleted")
-        take_lock(self.folder)
-        doomed = self.folder.with_name(f".deleted-{self.id}")
-        try:
-            self.folder.rename(doomed)
-        except OSError as error:
-            release_lock(self.folder)
-            raise RunError(
-                f"Run {self.id} could not be deleted ({error.strerror}); check the folder's permissions."
-            ) from error
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_folder(self.folder, f"Run {self.id}")
 
     def _refuse_while_live(self, what: str) -> None:
         if self.is_in_use:

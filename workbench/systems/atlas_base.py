@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from workbench.errors import CohortError, SettingsError
+from workbench.errors import SettingsError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.geometry import put_back
 from workbench.imaging.subject import Subject
@@ -39,9 +39,9 @@ from workbench.systems.atlas_location import (
 )
 from workbench.systems.atlas_settings import AtlasSettings
 from workbench.systems.atlases import Atlas, Target, known_labels, leave_atlases, read_atlases, without_itself
-from workbench.systems.label_classes import classes_of, parse_classes
-from workbench.systems.labelling import check_truth, parts_with_truth
-from workbench.systems.segmentation_images import SegmentationImages
+from workbench.systems.label_classes import parse_classes
+from workbench.systems.labelling import check_truth, learnt_record
+from workbench.systems.segmentation_images import SegmentationImages, shared_modalities
 from workbench.systems.segmentation_record import SegmentationRecord, read_segmentation_record
 from workbench.systems.segmented import Segmented, on_own_lattice
 
@@ -116,13 +116,7 @@ class AtlasSegmentation(AtlasSettings):
         Raises:
             CohortError: there is no modality that every subject has.
         """
-        shared = [m for m in cohort.modalities if all(m in s.images for s in cohort)]
-        chosen = self.modality or next(iter(shared), "")
-        if not chosen:
-            raise CohortError(
-                f"No modality is there for every subject of {cohort.name}; it has "
-                f"{', '.join(cohort.modalities) or 'no images'}. Name the one to use, and leave out who lacks it."
-            )
+        chosen = self.modality or shared_modalities(cohort, "the one to use, and leave out who lacks it")[0]
         return self._images((chosen,))
 
     def data(self, cohort: Cohort, run: Run) -> AtlasData:
@@ -131,15 +125,10 @@ class AtlasSegmentation(AtlasSettings):
         Raises:
             CohortError: the split leaves nobody with truth for training, or as the preparation says.
         """
-        parsed = parse_classes(self.classes)
-        parts = parts_with_truth(cohort, run, parsed)
-        train = parts["train"]
-        progress = run_progress(run, "preparing")
-        images = self.images(cohort)
-        classes = parsed or classes_of(train, cohort.label_names)
-        record = SegmentationRecord(images, images.learn(train, progress), classes, True)
+        record, parts = learnt_record(cohort, run, self.classes, self.images(cohort), background=True)
         record.leave(run)
-        chosen = self._chosen(train.subjects)
+        progress = run_progress(run, "preparing")
+        chosen = self._chosen(parts["train"].subjects)
         atlases: list[Atlas] = []
         scouts: list[Scout] = []
         for i, subject in enumerate(chosen):

@@ -121,9 +121,7 @@ class CodedStates:
         Raises:
             RunError: the run has not come that far.
         """
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        stack.load_state_dict(run.load_weights())
+        stack.load_state_dict(run.trained_weights())
         scale, linear = run.load_arrays("scale"), run.load_arrays("linear_code")
         deep, flat = (
             tuple(HiddenMarkov.from_arrays(run.load_arrays(n)) for n in sorted(run.list_arrays()) if n.startswith(name))

@@ -236,9 +236,7 @@ class ExampleLearning(System):
         Raises:
             RunError: the run has no weights yet.
         """
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        network.load_state_dict(run.load_weights())
+        network.load_state_dict(run.trained_weights())
         return network.eval().requires_grad_(False)
 
 

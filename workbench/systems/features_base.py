@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from workbench.errors import RunError
 from workbench.figures.diagrams import EncoderDecoder
 from workbench.imaging.cohort import Cohort
 from workbench.inference.dense import encode_voxels
@@ -137,10 +136,8 @@ class FeatureLearning(EncoderLearning):
         Raises:
             RunError: the run has no weights yet.
         """
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        stack = self.untrained(run)
-        stack.load_state_dict(run.load_weights())
+        weights, stack = run.trained_weights(), self.untrained(run)
+        stack.load_state_dict(weights)
         return stack.eval().requires_grad_(False)
 
     @property

@@ -12,9 +12,10 @@ from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
 from workbench.progress import Progress, part_of, silent
-from workbench.runs.run import Run
+from workbench.runs.run import Run, run_progress
 from workbench.systems.base import System
-from workbench.systems.label_classes import LabelClasses
+from workbench.systems.label_classes import LabelClasses, classes_of, parse_classes
+from workbench.systems.segmentation_images import SegmentationImages
 from workbench.systems.segmentation_record import SegmentationRecord, scored_tables
 from workbench.systems.segmented import Segmented
 
@@ -89,12 +90,33 @@ class Labelling(System):
         )  # fmt: skip
 
 
-def parts_with_truth(cohort: Cohort, run: Run, classes: LabelClasses | None) -> dict[str, Cohort]:
-    """Give the subjects with truth of each part of the run's split: train, validation, test.
+def learnt_record(
+    cohort: Cohort, run: Run, classes: str, images: SegmentationImages, *, background: bool
+) -> tuple[SegmentationRecord, dict[str, Cohort]]:
+    """Learn classes and intensities from the training subjects of a run's split.
+
+    Args:
+        cohort: all subjects.
+        run: says the split, and is told of each subject.
+        classes: as in the settings; empty for each label a class.
+        images: how they are prepared.
+        background: see :class:`SegmentationRecord`.
+
+    Returns:
+        How subjects are seen from now on, and those with truth of each part: train, validation, test.
 
     Raises:
-        CohortError: nobody with truth is left for training.
+        CohortError: nobody with truth is left for training, or as the preparation says.
+        SettingsError: classes that cannot be read.
     """
+    named = parse_classes(classes)
+    parts = _parts_with_truth(cohort, run, named)
+    found = named or classes_of(parts["train"], cohort.label_names)
+    learnt = images.learn(parts["train"], run_progress(run, "preparing"))
+    return SegmentationRecord(images, learnt, found, background), parts
+
+
+def _parts_with_truth(cohort: Cohort, run: Run, classes: LabelClasses | None) -> dict[str, Cohort]:
     split = run.info.split or {"train": [s.name for s in cohort]}
     parts = {}
     for name in PARTS:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor, nn
 
-from workbench.errors import CohortError, RunError, SettingsError
+from workbench.errors import CohortError, SettingsError
 from workbench.figures.architecture_parts import ArchitectureParts
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.subject import Subject
@@ -28,9 +28,9 @@ from workbench.runs.training import Training
 from workbench.systems.alarms import MARK
 from workbench.systems.architecture_views import architecture_parts, spaced
 from workbench.systems.base import Cost
-from workbench.systems.label_classes import classes_of, parse_classes
-from workbench.systems.labelling import check_truth, parts_with_truth
-from workbench.systems.segmentation_images import SegmentationImages
+from workbench.systems.label_classes import parse_classes
+from workbench.systems.labelling import check_truth, learnt_record
+from workbench.systems.segmentation_images import SegmentationImages, shared_modalities
 from workbench.systems.segmentation_record import (
     SegmentationData,
     SegmentationRecord,
@@ -152,15 +152,8 @@ class Segmentation(SegmentationSettings):
         Raises:
             CohortError: there is no modality that every subject has.
         """
-        chosen = tuple(name.strip() for name in self.modalities.split(",") if name.strip())
-        if not chosen:
-            chosen = tuple(m for m in cohort.modalities if all(m in s.images for s in cohort))
-        if not chosen:
-            raise CohortError(
-                f"No modality is there for every subject of {cohort.name}; it has "
-                f"{', '.join(cohort.modalities) or 'no images'}. Name those to use, and leave out who lacks them."
-            )
-        return self._images(chosen)
+        named = tuple(name.strip() for name in self.modalities.split(",") if name.strip())
+        return self._images(named or shared_modalities(cohort, "those to use, and leave out who lacks them"))
 
     def data(self, cohort: Cohort, run: Run) -> SegmentationData:
         """Prepare the subjects of the run's split, and leave in the run how that was done.
@@ -168,13 +161,7 @@ class Segmentation(SegmentationSettings):
         Raises:
             CohortError: the split leaves nobody with truth for training, or as the preparation says.
         """
-        parsed = parse_classes(self.classes)
-        parts = parts_with_truth(cohort, run, parsed)
-        train = parts["train"]
-        progress = run_progress(run, "preparing")
-        images = self.images(cohort)
-        classes = parsed or classes_of(train, cohort.label_names)
-        record = SegmentationRecord(images, images.learn(train, progress), classes, self.background)
+        record, parts = learnt_record(cohort, run, self.classes, self.images(cohort), background=self.background)
         if record.n_outputs < 2:
             raise CohortError(
                 f"There is one class alone, {record.output_names[0]}; a network needs two to tell apart: let the "
@@ -182,8 +169,9 @@ class Segmentation(SegmentationSettings):
             )
         record.leave(run)
         if not record.background:
-            _say_what_has_no_class(train.subjects[0], record, run)
-        identity = f"{cohort.digest}-{'-'.join(sorted(s.name for s in train))}"
+            _say_what_has_no_class(parts["train"].subjects[0], record, run)
+        identity = f"{cohort.digest}-{'-'.join(sorted(s.name for s in parts['train']))}"
+        progress = run_progress(run, "preparing")
         stores = {n: record.store(p, self.margin, identity, progress) for n, p in parts.items() if len(p)}
         return SegmentationData(stores["train"], stores.get("validation"), stores.get("test"), record)
 
@@ -225,11 +213,9 @@ class Segmentation(SegmentationSettings):
         Raises:
             RunError: the run has no weights yet.
         """
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        record = self.record(run)
+        weights, record = run.trained_weights(), self.record(run)
         network = self.network(record.n_channels, record.n_outputs)
-        network.load_state_dict(run.load_weights())
+        network.load_state_dict(weights)
         return network.eval().requires_grad_(False)
 
     def segment(self, subject: Subject, run: Run, progress: Progress = silent) -> Segmented:

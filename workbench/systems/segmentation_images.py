@@ -188,6 +188,25 @@ class SegmentationImages:
             yield self._working(subject)
 
 
+def shared_modalities(cohort: Cohort, advice: str) -> tuple[str, ...]:
+    """Give the modalities that every subject has, in the cohort's order.
+
+    Args:
+        cohort: all subjects.
+        advice: ends the message where there is none: what to name instead.
+
+    Raises:
+        CohortError: there is none.
+    """
+    shared = tuple(m for m in cohort.modalities if all(m in s.images for s in cohort))
+    if not shared:
+        raise CohortError(
+            f"No modality is there for every subject of {cohort.name}; it has "
+            f"{', '.join(cohort.modalities) or 'no images'}. Name {advice}."
+        )
+    return shared
+
+
 def face_mean(values: np.ndarray) -> np.floating:
     """Give the mean of the six faces of a volume (X, Y, Z), of the four edges of a picture."""
     axes = [axis for axis in range(3) if values.shape[axis] > 1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-UNLABELED = -1
+from workbench.models.label_group import UNLABELED
 
 
 class EnergyModel(Protocol):

@@ -37,7 +37,6 @@ import numpy as np
 import torch
 
 from workbench.classical.connectivity import EdgeScaling, connectivity_vectors, to_matrix
-from workbench.errors import RunError
 from workbench.imaging.cohort import Cohort
 from workbench.models.mlp import MLP
 from workbench.runs.run import Run
@@ -125,9 +124,7 @@ class Kim2016(ControlledLearning):
 
     def learnt(self, run: Run) -> Learnt:
         """Give what was learnt from all subjects."""
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        weights, kept = run.load_weights(), run.load_arrays("scaling")
+        weights, kept = run.trained_weights(), run.load_arrays("scaling")
         shapes = [weights[f"hidden.{i}.weight"].shape for i in range(len(weights) // 2 - 1)]
         network = self.empty_network(shapes[0][1], [n for n, _ in shapes])
         network.load_state_dict(weights)

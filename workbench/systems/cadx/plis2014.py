@@ -39,7 +39,6 @@ import numpy as np
 import torch
 from pydantic import model_validator
 
-from workbench.errors import RunError
 from workbench.imaging.cohort import Cohort
 from workbench.imaging.splits import group_of
 from workbench.imaging.subject import Subject
@@ -244,9 +243,7 @@ class Plis2014(RegionalLearning):
     def learnt(self, run: Run) -> RBM:
         """Give the machine that was learnt from all subjects."""
         machine = self._machine(len(regions_of(run).regions))
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        machine.load_state_dict(run.load_weights())
+        machine.load_state_dict(run.trained_weights())
         return machine.eval().requires_grad_(False)
 
     def courses_of(self, machine: RBM, series: np.ndarray) -> np.ndarray:

@@ -42,13 +42,12 @@ import numpy as np
 import torch
 from pydantic import model_validator
 
-from workbench.errors import RunError
 from workbench.imaging.cohort import Cohort
 from workbench.inference.dense import encode_voxels
 from workbench.inference.features import digest_of
 from workbench.inference.subspaces import encode_subspaces
 from workbench.models.principal_axes import PrincipalCode, principal_axes
-from workbench.models.stacked_isa import CHUNK, StackedISA, whitened_rows
+from workbench.models.stacked_isa import CHUNK, StackedISA, check_components, whitened_rows
 from workbench.patches.examples import ExampleDataModule, Examples
 from workbench.patches.store import PatchStore
 from workbench.runs.run import Run
@@ -122,10 +121,7 @@ class Wu2013(EncoderLearning):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        if any(not self.subspace_size <= n <= 4096 for n in self.n_components):
-            raise ValueError(f"either layer needs {self.subspace_size} to 4096 components; got {self.n_components}")
-        if max(self.n_components) >= self.n_patches:
-            raise ValueError(f"whitening to {max(self.n_components)} components needs more patches than that")
+        check_components(self.n_components, self.subspace_size, self.n_patches)
         self.subspaces()
         return self
 
@@ -180,10 +176,8 @@ class Wu2013(EncoderLearning):
         Raises:
             RunError: the run has no weights yet.
         """
-        if not (run.folder / "weights.safetensors").is_file():
-            raise RunError(f"Run {run.id} has no weights yet; wait until it is finished, or resume it.")
-        model = self.network()
-        model.load_state_dict(run.load_weights())
+        weights, model = run.trained_weights(), self.network()
+        model.load_state_dict(weights)
         return model.eval()
 
     def encoder(self, run: Run) -> VoxelEncoder:

@@ -49,7 +49,7 @@ from torch import Tensor
 
 from workbench.classical.hand_features import BoxPairs, haar_features, random_boxes
 from workbench.imaging.cohort import Cohort
-from workbench.models.stacked_isa import StackedISA, learn_stack
+from workbench.models.stacked_isa import StackedISA, check_components, learn_stack
 from workbench.runs.metrics_log import append_metrics
 from workbench.runs.run import Run, run_progress
 from workbench.runs.stages import StagePlan
@@ -111,10 +111,7 @@ class Kim2013(AutoContextSegmentation):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        if any(not self.subspace_size <= n <= 4096 for n in self.n_components):
-            raise ValueError(f"either layer needs {self.subspace_size} to 4096 components; got {self.n_components}")
-        if max(self.n_components) >= self.n_patches:
-            raise ValueError(f"whitening to {max(self.n_components)} components needs more patches than that")
+        check_components(self.n_components, self.subspace_size, self.n_patches)
         self.subspaces()
         return self
 
