@@ -92,6 +92,19 @@ def test_other_rows_drive_it_too(kind, pair) -> None:
     assert error(hammer(*rows, settings=QUICK).forward, pair[2]) < 0.8 * error(np.zeros_like(pair[2]), pair[2])
 
 
+@pytest.mark.parametrize("deep", [2, 5, 9])
+def test_thin_slabs_are_registered_along_their_slices(deep, pair) -> None:
+    fixed, moving, truth = pair
+    slab = slice(9, 9 + deep)
+    rows = [patch_rows(image[..., slab], np.ones((*SHAPE[:2], deep), bool), 5) for image in (fixed, moving)]
+    thin = HammerSettings((3, 2, 1), (3, 3, 3), (0.5, 0.3, 0.1), (2, 2, 2), max_spline_points=100)
+    match = hammer(*rows, settings=thin)
+    inner = (slice(0, 2), slice(3, -3), slice(3, -3))
+    left, was = (np.linalg.norm(u[inner], axis=0).mean() for u in (match.forward - truth[..., slab], truth[..., slab]))
+    assert left < 0.7 * was
+    assert jacobian_determinant(match.forward).min() > 0
+
+
 def test_a_wild_update_does_not_fold() -> None:
     wild = 30 * np.random.default_rng(1).normal(size=(3, 8, 8, 8))
     forward, inverse = HalfMaps.identity((16, 16, 16), 2).updated(wild, 0.0).whole()

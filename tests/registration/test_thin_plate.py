@@ -33,7 +33,23 @@ def test_an_affine_map_is_reproduced_everywhere_whatever_the_smoothing() -> None
     assert np.allclose(plate(far), far @ matrix + offset, atol=1e-7)
 
 
-def test_points_in_a_plane_are_refused() -> None:
-    flat = POINTS * [1, 1, 0]
-    with pytest.raises(ValueError, match="plane"):
-        fit_thin_plate(flat, VALUES)
+@pytest.mark.parametrize("kernel", ["r", "r² ln r"])
+def test_points_in_a_plane_say_nothing_of_the_way_out_of_it(kernel) -> None:
+    turn = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
+    flat = POINTS * [1, 1, 0] @ turn + [5, 6, 7]
+    slope = turn.T @ np.diag([0.3, -0.2, 0.0])
+    plate = fit_thin_plate(flat, flat @ slope, kernel=kernel, smoothing=5.0)
+    beside = flat + 20 * turn[2]
+    assert np.allclose(plate(flat), flat @ slope, atol=1e-7) and np.allclose(plate(beside), plate(flat), atol=1e-7)
+    assert np.allclose(fit_thin_plate(flat, VALUES, kernel=kernel)(flat), VALUES, atol=1e-7)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_few_points_are_interpolated_too(n) -> None:
+    plate = fit_thin_plate(POINTS[:n], VALUES[:n])
+    assert np.allclose(plate(POINTS[:n]), VALUES[:n], atol=1e-7) and np.isfinite(plate(POINTS + 50)).all()
+
+
+def test_no_points_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected points"):
+        fit_thin_plate(POINTS[:0], VALUES[:0])

@@ -152,12 +152,15 @@ def averaged(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average points, values and weights in cells that grow until at most so many are left.
 
+    Cells never grow beyond a third of the points' extent along an axis, so that a slab keeps its thickness.
+
     Returns:
         Points (n, 3), values (n, 3), and the weights (n,) summed.
     """
-    edge = 1.0
+    edge, low = 1.0, points.min(axis=0)
+    thirds = np.maximum(np.ptp(points, axis=0) / 3, 1e-6)
     while True:
-        cells = np.floor((points - points.min(axis=0)) / edge).astype(np.int64)
+        cells = np.floor((points - low) / np.minimum(edge, thirds)).astype(np.int64)
         _, owner = np.unique(cells, axis=0, return_inverse=True)
         owner = owner.reshape(-1)
         n = int(owner.max()) + 1

@@ -15,6 +15,8 @@ import torch
 
 Kernel = Literal["r", "r² ln r"]
 POINTS_AT_ONCE = 4096
+FLAT = 1e-2
+"""Root mean square distance from a plane, as a share of that from the mean, below which points lie in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,36 +52,39 @@ def fit_thin_plate(
     """Fit a spline with an affine part.
 
     Args:
-        points: (N, 3), at least four that do not lie in a plane, all different.
+        points: (N, 3), at least one, all different. Along a direction in which they hardly differ, as in a slab of one
+            slice, nothing is known and the spline does not change.
         values: (N, C).
         kernel: the radial function.
         smoothing: 0 interpolates; a larger number, for all or for each point (N,), lets the spline pass by. In the
             coordinates after scaling to the points' root mean square distance from their mean.
 
     Raises:
-        ValueError: the points do not determine an affine map, or some are equal.
+        ValueError: there are no points, or some are equal.
     """
     points = np.asarray(points, float)
     n = len(points)
-    if n < 4 or points.shape != (n, 3) or len(values) != n:
-        raise ValueError(f"expected at least four points (N, 3) with values (N, C); got {points.shape}")
+    if not n or points.shape != (n, 3) or len(values) != n:
+        raise ValueError(f"expected points (N, 3) with values (N, C); got {points.shape} and {np.shape(values)}")
     shift = points.mean(axis=0)
     scale = float(np.sqrt(((points - shift) ** 2).sum(axis=1).mean())) or 1.0
     centers = (points - shift) / scale
-    affine = np.concatenate([np.ones((n, 1)), centers], axis=1)
-    if np.linalg.svd(affine, compute_uv=False)[-1] < 1e-6 * np.sqrt(n):
-        raise ValueError("the points lie in a plane or closer together; a thin-plate spline in space needs more")
-    system = np.zeros((n + 4, n + 4))
+    _, spreads, directions = np.linalg.svd(centers, full_matrices=False)
+    known = directions[spreads > FLAT * np.sqrt(n)].T  # (3, 0 to 3)
+    affine = np.concatenate([np.ones((n, 1)), centers @ known], axis=1)
+    size = n + affine.shape[1]
+    system = np.zeros((size, size))
     at = torch.from_numpy(centers)
     system[:n, :n] = _radial(at, at, kernel).numpy()
     system[np.arange(n), np.arange(n)] += smoothing
     system[:n, n:], system[n:, :n] = affine, affine.T
-    right = np.concatenate([np.asarray(values, float), np.zeros((4, np.shape(values)[1]))])
+    right = np.concatenate([np.asarray(values, float), np.zeros((size - n, np.shape(values)[1]))])
     try:
         solved = np.linalg.solve(system, right)
     except np.linalg.LinAlgError as error:
         raise ValueError("two points of the spline are equal; average their values first") from error
-    return ThinPlate(centers, solved[:n], solved[n:], shift, scale, kernel)
+    plane = np.concatenate([solved[n : n + 1], known @ solved[n + 1 :]])
+    return ThinPlate(centers, solved[:n], plane, shift, scale, kernel)
 
 
 def _radial(a: torch.Tensor, b: torch.Tensor, kernel: Kernel) -> torch.Tensor:
