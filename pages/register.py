@@ -11,7 +11,8 @@ TAB = "register-tab"
 heading("register", "Registration", "Displacement field", "Jacobian determinant", "HAMMER", "Demons", "Dice")
 rows = {row.id: row for row in workflow.list_registrations()}
 register_form.register_form(expanded=not rows)
-register_reads.follow()
+if under_way := register_reads.follow():
+    register_view.live_energy(under_way)
 if not rows:
     st.stop()
 

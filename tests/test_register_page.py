@@ -74,6 +74,7 @@ def test_a_linear_map_alone_has_no_energy_and_says_so(full: Path) -> None:
     affine = next(r.id for r in workflow.list_registrations() if r.plan.method == "affine")
     app = show("Energy", registration=affine)
     assert not any("Change of volume" in m.label for m in app.metric)
+    assert next(m for m in app.metric if m.label == "Mean Dice").delta == "", "it gains nothing over itself"
     assert "no energy" in app.get("plotly_chart")[0].proto.spec
 
 
@@ -93,6 +94,27 @@ def test_the_form_starts_what_was_chosen(full: Path, monkeypatch: pytest.MonkeyP
     assert (plan.cohort, plan.method, plan.settings) == ("brains", "demons", {"linear": "rigid"})
     assert plan.fixed != plan.moving and plan.modality == "T1"
     assert any(b.label == "Cancel" for b in app.button)
+
+
+def test_the_energy_of_what_goes_on_is_drawn_and_the_form_is_closed(
+    full: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demons = next(r.id for r in workflow.list_registrations() if r.plan.method == "demons")
+    monkeypatch.setattr(workflow, "start_registration", lambda plan: Job("1", "running", result=demons))
+    monkeypatch.setattr(workflow, "read_job", lambda job_id: Job(job_id, "running", 0.3, "Level 2 of 3"))
+    app = show()
+    assert not app.get("plotly_chart")
+    app.session_state["entered"] = True
+    app.button(key="register-go").click().run()
+    assert not faults(app)
+    (drawn,) = app.get("plotly_chart")
+    assert "Energy over 5 iterations" in drawn.proto.alt and "level 1 of 1" in drawn.proto.spec
+    form = next(e for e in app.expander if e.label == "Register a pair")
+    assert not form.proto.expanded
+    monkeypatch.setattr(workflow, "read_job", lambda job_id: Job(job_id, "cancelled", 0.0, "It was cancelled."))
+    app.session_state["entered"] = True
+    app.run()
+    assert not faults(app) and not app.get("plotly_chart") and any("cancelled" in i.value for i in app.info)
 
 
 def test_a_learnt_method_without_a_run_leads_to_training(full: Path) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from workbench.app.register_form import as_cohort, ending, subject_names
-from workbench.app.register_words import dice_table, distinct_titles, fold_sentence, mean, pair, row_table, same_pair
+from workbench.app.register_words import (
+    dice_table,
+    distinct_titles,
+    fold_sentence,
+    latest_with,
+    mean,
+    pair,
+    row_table,
+    same_pair,
+)
 from workbench.errors import SettingsError
 from workbench.workflow import RegistrationPlan, RegistrationRow
 
@@ -72,3 +81,10 @@ def test_tables_hold_what_was_measured() -> None:
 
 def test_folds_are_said_plainly() -> None:
     assert "nowhere" in fold_sentence(0.0) and "0.2 %" in fold_sentence(0.002)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "most", "kept"), [("a", 3, "acd"), ("c", 3, "bcd"), ("d", 9, "abcd"), ("b", 1, "b")]
+)
+def test_what_is_open_stands_beside_the_latest(chosen: str, most: int, kept: str) -> None:
+    assert latest_with("abcd", chosen, most) == list(kept)

@@ -15,6 +15,7 @@ from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 REGISTERED_MS = 150_000
+ENERGY_MS = 60_000
 FIXED_AFFINE = np.array([[0, -2.0, 0, 40], [0, 0, 2.0, -30], [2.0, 0, 0, -20], [0, 0, 0, 1]])
 """Axes in another order and direction than the program's own."""
 MOVING_AFFINE = np.array([[2.5, 0, 0, -32.0], [0, 2.0, 0, -28], [0, 0, 2.0, -19], [0, 0, 0, 1]])
@@ -154,3 +155,23 @@ def test_what_is_saved_agrees_with_itself(page: Any, files: dict[str, Path], tmp
     assert np.abs(pulled - same)[inside].max() < 5.0  # of 900
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "esearch use only" in report and "plotly" in report and "alice" in report
+
+
+def test_the_energy_is_watched_and_what_is_cancelled_is_gone(page: Any) -> None:
+    choice = page.get_by_role("combobox", name=re.compile("Registration"))
+    before = choice.input_value()
+    page.get_by_text("Register a pair").first.click()
+    page.get_by_text("HAMMER, raw patches", exact=True).first.click()
+    settled(page)
+    page.get_by_text("More settings").first.click()
+    rounds = page.get_by_role("spinbutton", name="Rounds")
+    rounds.fill("8")
+    rounds.press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Register", exact=True).click()
+    page.get_by_text("round 1, stage 1 of 3").first.wait_for(timeout=ENERGY_MS)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("It was cancelled").wait_for(timeout=ENERGY_MS)
+    settled(page)
+    assert page.get_by_text("round 1, stage 1 of 3").count() == 0 and choice.input_value() == before
+    no_faults(page)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from workbench import workflow
+from workbench import cli, workflow
 from workbench.errors import Cancelled, CohortError, RunError, SettingsError
 from workbench.imaging.displacements import jacobian_determinant
 from workbench.imaging.fields import read_field
+from workbench.runs import job
 from workbench.workflow import RegistrationPlan
 
+HEAD = "stage,iteration,energy,n_points"
 AFFINE = np.array([[1.2, 0.1, 0, -10], [-0.1, 1.2, 0, -14], [0, 0, 1.5, 5], [0, 0, 0, 1]])
 
 
@@ -102,6 +106,59 @@ def test_a_cancelled_registration_leaves_nothing(plan: RegistrationPlan, data_ro
         workflow.register(plan, stop)
     assert not workflow.list_registrations()
     assert not list((data_root / "registrations").glob("*"))
+
+
+def test_the_energy_is_read_while_it_falls(plan: RegistrationPlan, data_root: Path) -> None:
+    seen: list[pd.DataFrame] = []
+
+    def look(share: float, message: str) -> None:
+        for folder in (data_root / "registrations").glob("*"):
+            try:
+                told = workflow.export_registration(folder.name.split(".")[0], "energy")
+                seen.append(pd.read_csv(BytesIO(told)))
+            except RunError:
+                assert not seen, "what was told once stays"
+
+    name = workflow.register(replace(plan, method="demons", settings={"n_iterations": 9, "n_levels": 2}), look)
+    final = pd.read_csv(BytesIO(workflow.export_registration(name, "energy")))
+    assert list(final.itertuples(index=False, name=None)) == list(workflow.open_registration(name).registered.energy)
+    lengths = [len(rows) for rows in seen]
+    assert lengths == sorted(lengths) and lengths[-1] == len(final) == 18 and len({0, *lengths}) > 3
+    for rows in seen:
+        pd.testing.assert_frame_equal(rows, final[: len(rows)])
+
+
+@pytest.mark.parametrize(
+    ("written", "rows"),
+    [("", None), ("stage,iter", None), (f"{HEAD}\n", 0), (f'{HEAD}\n"round 1, stage 1 of 2",1,0.5,7\n"round 1, st', 1)],
+    ids=["nothing", "half a head", "no row", "half a row"],
+)
+def test_only_whole_lines_of_an_energy_are_read(data_root: Path, written: str, rows: int | None) -> None:
+    folder = data_root / "registrations" / "one.partial-x1"
+    folder.mkdir(parents=True)
+    (folder / "energy.csv").write_text(written, encoding="utf-8")
+    if rows is None:
+        with pytest.raises(RunError, match="no energy yet"):
+            workflow.export_registration("one", "energy")
+    else:
+        assert len(pd.read_csv(BytesIO(workflow.export_registration("one", "energy")))) == rows
+    for other in ("two", "*", "", "../registrations/one"):
+        with pytest.raises(RunError):
+            workflow.export_registration(other, "energy")
+
+
+def test_what_is_started_has_its_id_at_once(
+    plan: RegistrationPlan, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(words: list[str]) -> job.Job:
+        (data_root / "jobs" / "1").mkdir(parents=True)
+        cli.app([*words, "--job", "1"], standalone_mode=False)
+        return job.Job("1")
+
+    monkeypatch.setattr(job, "start_job", start)
+    started = workflow.start_registration(plan)
+    assert started.result == workflow.read_job("1").result == workflow.list_registrations()[0].id
+    assert workflow.open_registration(started.result).plan == plan
 
 
 @pytest.mark.parametrize(

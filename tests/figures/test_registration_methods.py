@@ -52,6 +52,22 @@ def test_dice_its_gain_and_folds_stand_beneath_each_column(image: Volume, column
     assert "Demons Dice 0.800" in fig.layout.meta["alt"]
 
 
+def test_many_columns_have_heads_that_fit(image: Volume, columns: list[Registration]) -> None:
+    titles = ["Diffeomorphic demons", "HAMMER, learnt features (SAE), 23:54:00", "Demons", *["HAMMER, raw patches"] * 4]
+    many = [columns[0], *(Registration(t, image, ball(4).astype(int), 0.81234, 0.02) for t in titles)]
+    fig, few = figure_6(image, ball(4).astype(int), many), figure_6(image, ball(4).astype(int), columns)
+    heads = [a for a in fig.layout.annotations if a.name == "panel title"][:9]
+    low, high = fig.layout.xaxis.domain
+    for head in heads:
+        lines = head.text.removeprefix("<b>").removesuffix("</b>").split("<br>")
+        assert all(0.61 * head.font.size * len(line) <= 1000 * (high - low) or line.count(" ") <= 2 for line in lines)
+    text = " ".join(a.text.replace("<br>", " ") for a in heads)
+    assert all(t in text for t in titles), "nothing of a name is lost"
+    assert fig.layout.margin.t > few.layout.margin.t and "+0.312<br>2 % folds" in str(fig.layout.annotations)
+    inner, wide = (f.layout.height - f.layout.margin.t - f.layout.margin.b for f in (fig, few))
+    assert 0 < inner < wide
+
+
 def test_chosen_slices_are_drawn_from_the_top(image: Volume, columns: list[Registration]) -> None:
     fig = figure_6(image, None, columns[:1], plane="coronal", slices=[3, 9], around_labels=False)
     titles = [a.text for a in fig.layout.annotations if a.name == "panel title"]

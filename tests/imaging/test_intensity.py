@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import GeometryError
-from workbench.imaging.intensity import correct_bias, match_histogram, rescale, window_hu, z_score
+from workbench.imaging.intensity import correct_bias, level, match_histogram, rescale, window_hu, z_score
 from workbench.imaging.volume import Volume
 
 AFFINE = np.diag([1.0, 2, 3, 1])
@@ -95,3 +95,25 @@ def test_n4_takes_pictures_and_finds_its_own_foreground():
     out = correct_bias(Volume.from_array(disc[..., None]))
     assert out.shape == (48, 48, 1) and np.isfinite(out.data).all()
     assert out.data[0][disc[..., None] > 0].std() < disc[disc > 0].std()
+
+
+def test_what_changes_slowly_is_leveled_and_edges_stay():
+    rng = np.random.default_rng(0)
+    shape = (40, 36, 30)
+    mask = np.zeros(shape, bool)
+    mask[5:35, 5:31, 5:25] = True
+    anatomy = np.where(rng.random(shape) < 0.5, 1.0, 1.5) * mask
+    x, y, _ = np.indices(shape) / 40
+    volume = Volume.from_array(anatomy, np.diag([4.0, 4, 4, 1]))
+    biased = volume.with_data(volume.data * np.exp(2 * (x + y - 1)).astype(np.float32))
+    even, leveled = level(volume, mask), level(biased, mask)
+    assert (leveled.data[0][~mask] == 0).all() and abs(leveled.data[0][mask].mean() - 1) < 0.1
+    assert np.corrcoef(biased.data[0][mask], volume.data[0][mask])[0, 1] < 0.6
+    assert np.corrcoef(leveled.data[0][mask], even.data[0][mask])[0, 1] > 0.8
+
+
+def test_an_image_of_nothing_is_leveled_to_nothing():
+    nothing = Volume.from_array(np.zeros((6, 6, 6)))
+    assert (level(nothing, np.ones((6, 6, 6))).data == 0).all() and (
+        level(nothing, np.zeros((6, 6, 6))).data == 0
+    ).all()

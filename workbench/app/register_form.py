@@ -31,8 +31,11 @@ LINEAR = "linear"
 
 
 def register_form(*, expanded: bool) -> None:
-    """Let the user choose a pair and a method, and start."""
-    with st.expander("Register a pair", icon=":material/add_link:", expanded=expanded):
+    """Let the user choose a pair and a method, and start; it closes then, so that the work is seen."""
+    busy = register_reads.is_busy()
+    with st.expander(
+        "Register a pair", icon=":material/add_link:", expanded=expanded and not busy, key=f"register-form-{busy}"
+    ):
         watch_job()
         pairs = [n for n in state.cohort_names(with_images=True) if _n_subjects(n) > 1]
         if not pairs:
@@ -48,7 +51,7 @@ def register_form(*, expanded: bool) -> None:
             if way == FILES:
                 _files()
             elif pairs:
-                _choose(pairs)
+                _choose(pairs, busy)
 
 
 def _n_subjects(cohort: str) -> int:
@@ -68,7 +71,7 @@ def _nothing() -> None:
             st.switch_page(path("data"))
 
 
-def _choose(pairs: list[str]) -> None:
+def _choose(pairs: list[str], busy: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         cohort = workflow.open_cohort(state.choose("Cohort", pairs, "cohort"))
         names = [s.name for s in cohort]
@@ -88,7 +91,6 @@ def _choose(pairs: list[str]) -> None:
     with right:
         run = _run() if method.needs_run else ""
         settings = _settings(method)
-        busy = register_reads.is_busy()
         plan = workflow.RegistrationPlan(
             cohort.name, fixed, moving, method.key, modality, other, run, settings,
         )  # fmt: skip

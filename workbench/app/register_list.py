@@ -21,12 +21,12 @@ def methods_view(rows: list[Any], row: Any) -> None:
     """Draw Figure 6 of one pair: template, subject, and the subject by each method that has registered it."""
     mine = register_words.same_pair(rows, row)
     titles = register_words.distinct_titles(mine)
+    chosen = st.multiselect(
+        f"Registrations of {plain(register_words.pair(row.plan))}", list(titles),
+        register_words.latest_with(list(titles), row.id, MOST_COLUMNS), format_func=titles.__getitem__,
+        key=f"register-methods-{row.id}-{len(mine)}", max_selections=MOST_COLUMNS,
+    )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect(
-            f"Registrations of {plain(register_words.pair(row.plan))}", list(titles), list(titles)[-MOST_COLUMNS:],
-            format_func=titles.__getitem__, key=f"register-methods-{row.plan.fixed}-{row.plan.moving}-{len(mine)}",
-            max_selections=MOST_COLUMNS,
-        )  # fmt: skip
         plane = st.segmented_control(
             "Plane", list(PLANES), default="axial", required=True, key="register-methods-plane"
         )

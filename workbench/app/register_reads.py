@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from workbench.app.jobs import job_card
 from workbench.app.messages import guard
 from workbench.app.overlay_layers import VIRIDIS, Overlay
 from workbench.app.state import prefer
+from workbench.errors import RunError
 from workbench.figures.registration_fields import FOLD_COLOR, jacobian_limit, jacobian_ticks, lengths_mm, log_jacobian
 from workbench.figures.registration_methods import Registration
 from workbench.figures.registration_panels import BLUE, RED
@@ -59,7 +61,7 @@ class Look:
     @property
     def is_deformed(self) -> bool:
         """Whether there is more than a linear map."""
-        return bool(np.abs(self.deformation).max() > STILL_VOXELS)
+        return _is_deformed(self.registered, self.deformation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def columns(registration_id: str) -> Columns:
     labels = None if found.labels_moving is None else alone.warp_labels(found.labels_moving)
     start = Registration("Subject, linear start", alone.warped(), labels, register_words.mean(found.dice_before))
     own = None
-    if np.abs(made.deformation()).max() > STILL_VOXELS:
+    if _is_deformed(made, made.deformation()):
         dice = register_words.mean(found.dice)
         own = Registration(made.method, made.warped(), found.labels_warped, dice, made.folded_share)
     return Columns(made.fixed, found.labels_fixed, start, own)
@@ -139,36 +141,52 @@ def energy(seen: Look) -> pd.DataFrame:
     return pd.DataFrame(seen.registered.energy, columns=["stage", "iteration", "energy", "n_points"])
 
 
+def energy_so_far(registration_id: str) -> pd.DataFrame:
+    """Give a row an iteration of a registration that goes on; empty before its first."""
+    try:
+        return pd.read_csv(BytesIO(workflow.export_registration(registration_id, "energy")))
+    except RunError:
+        return pd.DataFrame()
+
+
 def start(plan: Any) -> None:
     """Begin to register."""
     with guard("register these images"):
-        st.session_state[JOB] = workflow.start_registration(plan).id
+        st.session_state[JOB] = workflow.start_registration(plan)
 
 
 def is_busy() -> bool:
     """Say whether the registration that this session has started goes on."""
-    job_id = st.session_state.get(JOB)
-    return job_id is not None and workflow.read_job(job_id).state == "running"
+    job = st.session_state.get(JOB)
+    try:
+        return job is not None and workflow.read_job(job.id).state == "running"
+    except RunError:  # its folder is gone, which following it says
+        return False
 
 
-def follow() -> bool:
-    """Show how far the work is that this session has started; give whether it goes on.
+def follow() -> str:
+    """Show how far the work is that this session has started; give the id it will have, empty when none goes on.
 
     What it has made opens by itself; how it failed stays until the next start.
     """
-    job_id = st.session_state.get(JOB)
-    if job_id is None:
-        return False
+    job = st.session_state.get(JOB)
+    if job is None:
+        return ""
     found = ""
     with guard("follow the registration"):
-        found = job_card(job_id, done="Registered. What came out is below.")
+        found = job_card(job.id, done="Registered. What came out is below.")
         if found == "finished":
-            made = workflow.read_job(job_id).result
+            made = workflow.read_job(job.id).result
             if made in {row.id for row in workflow.list_registrations()}:
                 prefer("registration", made)
     if found in ("", "finished"):
         st.session_state.pop(JOB, None)
-    return found == "running"
+    return job.result if found == "running" else ""
+
+
+def _is_deformed(made: Any, deformation: np.ndarray) -> bool:
+    """Say whether an engine has bent anything; a linear map alone, which has no energy, only looks so by rounding."""
+    return bool(made.energy) and bool(np.abs(deformation).max() > STILL_VOXELS)
 
 
 def _second(seen: Look, second: str) -> tuple[Any, np.ndarray | None]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from workbench import workflow
 from workbench.app import register_words, state
 from workbench.app.downloads import Bytes, chart, save
 from workbench.app.jobs import seconds
-from workbench.app.messages import plain
+from workbench.app.messages import guard, plain
 from workbench.app.payload import Mark
 from workbench.app.register_reads import (
     DISPLACEMENT,
@@ -22,6 +23,7 @@ from workbench.app.register_reads import (
     compared,
     drawn,
     energy,
+    energy_so_far,
 )
 from workbench.app.slice_viewer import slice_viewer
 from workbench.figures.planes import PLANES
@@ -33,6 +35,7 @@ GRID = "deformed grid"
 FIELDS = (GRID, JACOBIAN, DISPLACEMENT)
 AMOUNTS = {"blend": ("Share of the registered", 0.0, 1.0, 0.05), "wipe": ("Line", 0.0, 1.0, 0.05),
            "checkerboard": ("Squares, mm", 2.0, 60.0, 1.0)}  # fmt: skip
+LIVE_SECONDS = 1
 MARK = "#7dd3fc"
 SECONDS = {REGISTERED: "Registered image", START: "After the linear start"}
 
@@ -43,9 +46,8 @@ def numbers(seen: Look) -> None:
     dice, before = register_words.mean(found.dice), register_words.mean(found.dice_before)
     with st.container(horizontal=True):
         if dice is not None and before is not None:
-            st.metric(
-                "Mean Dice", f"{dice:.3f}", f"{dice - before:+.3f} from the linear start", border=True, height="stretch"
-            )
+            gain = f"{dice - before:+.3f} from the linear start" if seen.is_deformed else None
+            st.metric("Mean Dice", f"{dice:.3f}", gain, border=True, height="stretch")
         st.metric("Folds", f"{100 * made.folded_share:.2g} %", border=True, height="stretch",
                   help=register_words.fold_sentence(made.folded_share))  # fmt: skip
         way = f"{seen.lengths.mean():.1f} ({seen.lengths.max():.1f}) mm"
@@ -91,9 +93,12 @@ def compare_view(registration_id: str, seen: Look) -> None:
 
 def energy_view(seen: Look) -> None:
     """Draw how the energy fell, stage by stage."""
-    rows = energy(seen)
-    relative = len(rows) > 0 and st.toggle("As a share of each stage's first", key="register-relative")
-    chart(energy_curve(rows, relative=relative, theme=state.theme()), "registration-energy", table=rows)
+    _energy(energy(seen), "registration-energy")
+
+
+def live_energy(registration_id: str) -> None:
+    """Draw the energy of a registration that goes on, again and again."""
+    st.fragment(run_every=LIVE_SECONDS)(_live_energy)(registration_id)
 
 
 def figures_view(seen: Look) -> None:
@@ -136,6 +141,18 @@ def files(registration_id: str, seen: Look) -> dict[str, Bytes]:
     return {f"{what}.nii.gz": exported(what) for what in names} | {"report.html": exported("report")}
 
 
+def _live_energy(registration_id: str) -> None:
+    with guard("draw the energy"):
+        rows = energy_so_far(registration_id)
+        if len(rows):
+            _energy(rows, "registration-energy-live")
+
+
+def _energy(rows: pd.DataFrame, name: str) -> None:
+    relative = len(rows) > 0 and st.toggle("As a share of each stage's first", key=f"{name}-relative")
+    chart(energy_curve(rows, relative=relative, theme=state.theme()), name, table=rows)
+
+
 def _correspondence(seen: Look, voxel: tuple[int, int, int]) -> None:
     """Show the moving image where the voxel under the cross lies in it; a click there leads back."""
     made = seen.registered
@@ -149,8 +166,8 @@ def _correspondence(seen: Look, voxel: tuple[int, int, int]) -> None:
         marks=[Mark(at, "correspondence", MARK)], on_move=lambda v: _lead_back(seen, v),
     )  # fmt: skip
     length = float(seen.lengths[voxel])
-    where = f"fixed **{register_words.place(here)}** is moving **{register_words.place(there)}**, ○"
-    deformed = f"; {length:.1f} mm of it by the deformation" if seen.is_deformed else ""
+    where = f"Fixed **{register_words.place(here)}** is moving **{register_words.place(there)}** (○)"
+    deformed = f"; the deformation moves it by {length:.1f} mm" if seen.is_deformed else ""
     outside = "" if (inside == clipped).all() else " It lies outside the moving image."
     st.caption(f"The moving image as it was. {where}{deformed}.{outside} Click here to go the other way.")
 

@@ -76,6 +76,13 @@ def distinct_titles(rows: Sequence[Any]) -> dict[str, str]:
     return {row.id: row.title if bare.count(row.title) == 1 else f"{row.title}, {when(row)[-8:]}" for row in rows}
 
 
+def latest_with(ids: Sequence[str], chosen: str, most: int) -> list[str]:
+    """Give the last so many, and the chosen one among them, in their order."""
+    others = [i for i in ids if i != chosen]
+    kept = {chosen, *others[max(0, len(others) + 1 - most) :]}
+    return [i for i in ids if i in kept]
+
+
 def place(point: Sequence[float]) -> str:
     """Write a point in mm."""
     return ", ".join(f"{v:.1f}" for v in point) + " mm"

@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.doors.cohorts import open_cohort
-from workbench.doors.registration_store import FILES, RegistrationPlan, folder_of, open_registration, store
+from workbench.doors.registration_store import (
+    FILES,
+    RegistrationPlan,
+    add_energy,
+    folder_of,
+    open_registration,
+    read_energy,
+    store,
+)
 from workbench.doors.runs import open_run
 from workbench.doors.views import able
 from workbench.errors import SettingsError
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.systems.form import Field
     from workbench.systems.registration_settings import MethodChoice
 
-Export = Literal["warped", "field", "inverse", "jacobian", "labels", "report"]
+Export = Literal["warped", "field", "inverse", "jacobian", "labels", "energy", "report"]
 
 
 def registration_methods() -> list[MethodChoice]:
@@ -75,13 +85,11 @@ def register(plan: RegistrationPlan, progress: Progress = silent) -> str:
         WorkbenchError: as :func:`check_registration` says, and what the images themselves forbid.
         Cancelled: ``progress`` said so.
     """
-    name = f"{plan.method}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    write_registration(plan, registrations_dir() / name, progress)
-    return name
+    return write_registration(plan, registrations_dir() / _new_id(plan), progress)
 
 
-def write_registration(plan: RegistrationPlan, out: Path, progress: Progress = silent) -> Path:
-    """Register into a folder of one's own, which must not hold anything yet."""
+def write_registration(plan: RegistrationPlan, out: Path, progress: Progress = silent) -> str:
+    """Register into a folder of one's own, which must not hold anything yet, and give its name."""
     from workbench.phantoms.new_folder import new_folder, refuse_taken
     from workbench.systems.registering import register_subjects
     from workbench.systems.registration_settings import RegistrationSettings, method_of
@@ -90,34 +98,47 @@ def write_registration(plan: RegistrationPlan, out: Path, progress: Progress = s
     check_registration(plan)
     fixed, moving = _subjects(plan)
     learnt = able(plan.run_id, "learnt_features").learnt_features(open_run(plan.run_id)) if plan.run_id else None
-    found = register_subjects(
-        method_of(plan.method), fixed, moving, RegistrationSettings.make(plan.settings),
-        modalities=(plan.modality, plan.moving_modality or plan.modality), learnt=learnt, progress=progress,
-    )  # fmt: skip
-    progress(0.98, "Writing the results")
     with new_folder(out, "registration") as folder:
+        found = register_subjects(
+            method_of(plan.method), fixed, moving, RegistrationSettings.make(plan.settings),
+            modalities=(plan.modality, plan.moving_modality or plan.modality), learnt=learnt, progress=progress,
+            heard=partial(add_energy, folder),
+        )  # fmt: skip
+        progress(0.98, "Writing the results")
         names = open_cohort(plan.cohort).label_names if plan.cohort else {}
         store(folder, plan, found, (fixed, moving), names)
-    return out
+    return out.name
 
 
 def start_registration(plan: RegistrationPlan) -> job.Job:
-    """Begin :func:`register` in a process of its own; follow it with :func:`read_job`, whose result is the id."""
+    """Begin :func:`register` in a process of its own; follow it with :func:`read_job`.
+
+    Returns:
+        Its first status. The result is the id that the registration will have, under which its energy can be read
+        (:func:`export_registration`) while it goes on.
+    """
     check_registration(plan)
+    name = _new_id(plan)
     chosen = [("--cohort", plan.cohort), ("--method", plan.method), ("--modality", plan.modality),
               ("--moving-modality", plan.moving_modality), ("--run", plan.run_id), ("--fixed-label", plan.fixed_label),
               ("--moving-label", plan.moving_label)]  # fmt: skip
     words = [word for name, value in chosen if value for word in (name, value)]
     words += [word for key, value in plan.settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    return job.start_job(["register", plan.fixed, plan.moving, *words])
+    words += ["--out", str(registrations_dir() / name)]
+    return replace(job.start_job(["register", plan.fixed, plan.moving, *words]), result=name)
 
 
 def export_registration(registration_id: str, what: Export = "warped") -> bytes:
-    """Give a file of a registration: NIfTI, or the report as one HTML page.
+    """Give a file of a registration: NIfTI, its energy as CSV, or the report as one HTML page.
+
+    The energy is there from the first iteration on, before the registration has ended.
 
     Raises:
+        RunError: there is no such registration.
         SettingsError: something that is not there to be exported.
     """
+    if what == "energy":
+        return read_energy(registration_id)
     folder = folder_of(registration_id)
     if what == "report":
         from workbench.doors.registration_report import report
@@ -135,6 +156,10 @@ def correspondence_at(registration_id: str, point_mm: tuple[float, float, float]
 
     x, y, z = open_registration(registration_id).registered.warp_points(np.array([point_mm], float))[0]
     return float(x), float(y), float(z)
+
+
+def _new_id(plan: RegistrationPlan) -> str:
+    return f"{plan.method}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def _subjects(plan: RegistrationPlan) -> tuple[Subject, Subject]:

@@ -8,14 +8,18 @@ A registration lies in ``data/registrations/<id>/``, written beside its place an
     jacobian.nii.gz                 of the deformable part
     labels_fixed.nii.gz, labels_moving.nii.gz, labels_warped.nii.gz     where there are label maps
     energy.csv, points.csv
+
+Until then only energy.csv grows there, a row an iteration, for whoever watches.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from workbench.imaging.subject import Subject
+    from workbench.registration.match import EnergyRow
     from workbench.registration.registered import Registered
 
 FILES = {
@@ -36,8 +41,10 @@ FILES = {
     "inverse": "inverse.nii.gz",
     "jacobian": "jacobian.nii.gz",
     "labels": "labels_warped.nii.gz",
+    "energy": "energy.csv",
 }
-RECORD = "registration.json"
+RECORD, ID = "registration.json", r"[0-9a-zA-Z-]{1,80}"
+ENERGY_COLUMNS = ["stage", "iteration", "energy", "n_points"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ def open_registration(registration_id: str) -> RegistrationResult:
             read_volume(folder / f"{which}.nii.gz", record["modalities"][i])
             for i, which in enumerate(("fixed", "moving"))
         )
-        energy = pd.read_csv(folder / "energy.csv").itertuples(index=False)
+        energy = pd.read_csv(folder / FILES["energy"]).itertuples(index=False)
         points = pd.read_csv(folder / "points.csv").to_numpy(np.float32)
         found = Registered(
             record["method"], fixed, moving, np.array(record["linear"]), read_field(folder / FILES["field"])[0],
@@ -171,6 +178,30 @@ def open_registration(registration_id: str) -> RegistrationResult:
         registration_id, RegistrationPlan(**record["plan"]), found, fixed_labels, moving_labels, warped_labels,
         names, record["dice"], record["dice_before"], record,
     )  # fmt: skip
+
+
+def add_energy(folder: Path, row: EnergyRow) -> None:
+    """Append a row to the energy of a registration that goes on."""
+    file = folder / FILES["energy"]
+    begins = not file.exists()
+    with file.open("a", encoding="utf-8", newline="") as table:
+        csv.writer(table, lineterminator="\n").writerows([ENERGY_COLUMNS, row] if begins else [row])
+
+
+def read_energy(registration_id: str) -> bytes:
+    """Give the energy of a registration that goes on or is finished, as CSV of whole lines: a row an iteration.
+
+    Raises:
+        RunError: there is none of that name, or it has not told any energy yet.
+    """
+    root = registrations_dir()
+    if re.fullmatch(ID, registration_id):
+        for folder in (*root.glob(f"{registration_id}.partial-*"), root / registration_id):
+            with suppress(OSError):  # it has none yet, or has just taken its place
+                told = (folder / FILES["energy"]).read_bytes()
+                if whole := told[: told.rfind(b"\n") + 1]:
+                    return whole
+    raise RunError(f"The registration {registration_id!r} tells no energy yet; wait for its first iteration.")
 
 
 def delete_registration(registration_id: str) -> None:
@@ -201,9 +232,7 @@ def store(
     write_field(found.field, found.fixed.affine, folder / FILES["field"])
     write_field(found.inverse, found.moving.affine, folder / FILES["inverse"])
     write_result(found.fixed.with_data(found.jacobian(), "Jacobian determinant"), folder / FILES["jacobian"])
-    pd.DataFrame(found.energy, columns=["stage", "iteration", "energy", "n_points"]).to_csv(
-        folder / "energy.csv", index=False
-    )
+    pd.DataFrame(found.energy, columns=ENERGY_COLUMNS).to_csv(folder / FILES["energy"], index=False)
     points = np.zeros((0, 6)) if found.points_mm is None else found.points_mm
     pd.DataFrame(points, columns=["fixed_x", "fixed_y", "fixed_z", "moving_x", "moving_y", "moving_z"]).to_csv(
         folder / "points.csv", index=False, float_format="%.4f"
@@ -237,7 +266,7 @@ def folder_of(registration_id: str) -> Path:
         RunError: there is none of that name.
     """
     folder = registrations_dir() / registration_id
-    if not re.fullmatch(r"[0-9a-zA-Z-]{1,80}", registration_id) or not (folder / RECORD).is_file():
+    if not re.fullmatch(ID, registration_id) or not (folder / RECORD).is_file():
         raise RunError(f"There is no registration {registration_id!r}; register the pair again.")
     return folder
 

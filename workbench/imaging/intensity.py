@@ -1,10 +1,11 @@
-"""Intensities made comparable: z-score, HU window, percentiles, histogram matching, bias field."""
+"""Intensities made comparable: z-score, HU window, percentiles, histogram matching, bias field, level."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from workbench.errors import GeometryError
 from workbench.imaging.limits import times
@@ -139,6 +140,30 @@ def correct_bias(volume: Volume, mask: np.ndarray | None = None, shrink: int = 4
         measured = log_field[_array(inside, values.shape) > 0]
         out[...] = values / np.exp(np.clip(log_field, measured.min(), measured.max()))
     return volume.with_data(data)
+
+
+def level(volume: Volume, mask: np.ndarray, sigma_mm: float = 20.0) -> Volume:
+    """Divide by the mean of the surroundings, so that only what changes faster than they do is left.
+
+    Coarser than :func:`correct_bias` and far faster: slow anatomy goes with the bias field, which an alignment of edges
+    does not miss.
+
+    Args:
+        volume: (C, X, Y, Z), not negative inside the mask.
+        mask: (X, Y, Z), non-zero where there is anatomy; the surroundings are taken from there.
+        sigma_mm: standard deviation of the Gaussian that weighs them.
+
+    Returns:
+        About 1 inside the mask, 0 outside.
+    """
+    inside = mask != 0
+    sigma = [sigma_mm / s for s in volume.spacing]
+    weight = np.maximum(gaussian_filter(inside.astype(np.float32), sigma, truncate=3.0), 1e-6)
+    out = np.zeros_like(volume.data, dtype=np.float32)
+    for channel, kept in zip(volume.data, out, strict=True):
+        mean = gaussian_filter(np.where(inside, channel, 0).astype(np.float32), sigma, truncate=3.0) / weight
+        kept[inside] = channel[inside] / np.maximum(mean[inside], max(1e-3 * float(mean.max()), 1e-12))
+    return volume.with_data(out)
 
 
 def _inside(volume: Volume, mask: np.ndarray | None) -> list[np.ndarray]:

@@ -23,7 +23,7 @@ from workbench.errors import SettingsError
 from workbench.imaging.displacements import compose, exponential, invert, pull, resize, unfold
 from workbench.progress import Progress, silent
 from workbench.registration.itk_images import check_image
-from workbench.registration.match import EnergyRow, Match
+from workbench.registration.match import EnergyRow, Heard, Match, unheard
 from workbench.registration.pyramid import Level, comparable, pyramid
 
 LEAST_DIFFERENCE = 1e-3  # of the fixed image's range; smaller ones move nothing, as in ITK
@@ -72,6 +72,7 @@ def channel_demons(
     settings: DemonsSettings | None = None,
     *,
     progress: Progress = silent,
+    heard: Heard = unheard,
 ) -> Match:
     """Register two images of equally many channels on one lattice.
 
@@ -84,6 +85,7 @@ def channel_demons(
         spacing: mm.
         settings: the defaults without it.
         progress: told every few iterations; may cancel.
+        heard: told the energy of every iteration.
 
     Raises:
         FileError: an image is constant or not finite.
@@ -109,6 +111,7 @@ def channel_demons(
             field, energy = _iterate(level, field, settings)
             energies.append(energy)
             rows.append(EnergyRow(stage, iteration + 1, energy, n_points))
+            heard(rows[-1])
             if _settled(energies, settings.tolerance):
                 break
     progress(1 - 0.05 / len(levels), "inverting the field")

@@ -23,7 +23,7 @@ from workbench.registration.half_maps import HalfMaps
 from workbench.registration.hammer_settings import HammerSettings
 from workbench.registration.hammer_stage import Stage
 from workbench.registration.key_points import row_saliency
-from workbench.registration.match import EnergyRow, Match
+from workbench.registration.match import EnergyRow, Heard, Match, unheard
 from workbench.registration.row_pyramid import RowLevel, l2_scale, row_level
 
 
@@ -36,6 +36,7 @@ def hammer(
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     settings: HammerSettings | None = None,
     progress: Progress = silent,
+    heard: Heard = unheard,
 ) -> Match:
     """Register two described images that lie on one lattice.
 
@@ -47,6 +48,7 @@ def hammer(
         spacing: of the lattice along X, Y, Z in mm.
         settings: schedules and weights.
         progress: told after every iteration; may cancel.
+        heard: told the energy of every iteration, before ``progress``.
 
     Returns:
         The map both ways in voxels, the energy of every iteration, and the matched pairs of the last one.
@@ -75,6 +77,7 @@ def hammer(
         for iteration, temperature in enumerate(temperatures, start=1):
             maps, row, points = stage.iterate(maps, temperature, iteration)
             energy.append(row)
+            heard(row)
             done += 1
             progress(done / total, f"{row.stage}, iteration {iteration}: energy {row.energy:.4f}")
     forward, inverse = maps.whole()

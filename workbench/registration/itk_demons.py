@@ -12,7 +12,7 @@ from workbench.imaging.intensity import match_histogram
 from workbench.imaging.volume import Volume
 from workbench.progress import Progress, silent
 from workbench.registration.itk_images import check_image, field_from_itk, field_to_itk, spaced, told
-from workbench.registration.match import EnergyRow, Match
+from workbench.registration.match import EnergyRow, Heard, Match, unheard
 from workbench.registration.pyramid import Level, comparable, pyramid
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def itk_demons(
     levels: int = 1,
     histogram_matching: bool = True,
     progress: Progress = silent,
+    heard: Heard = unheard,
 ) -> Match:
     """Register two images of one modality on one lattice.
 
@@ -50,6 +51,7 @@ def itk_demons(
         levels: of the pyramid.
         histogram_matching: bring the moving image's histogram to the fixed one's first.
         progress: told every few iterations; may cancel.
+        heard: told the energy of every iteration.
 
     Raises:
         FileError: an image is constant or not finite.
@@ -66,6 +68,11 @@ def itk_demons(
     steps = pyramid(*comparable(fixed[None].astype(np.float32), moving[None].astype(np.float32)), spacing, levels)
     field = np.zeros((3, *steps[0].fixed.shape[1:]), np.float32)
     rows: list[EnergyRow] = []
+
+    def add(row: EnergyRow) -> None:
+        rows.append(row)
+        heard(row)
+
     for number, level in enumerate(steps):
         field = resize(field, level.fixed.shape[1:])
         demons = _filter(kind, n_iterations, [sigma_edges * float(np.mean(level.spacing)) / s for s in level.spacing])
@@ -74,7 +81,7 @@ def itk_demons(
         def tell(share: float, stage: str = stage, number: int = number) -> None:
             progress((number + share) / (len(steps) + 0.1), f"{kind}, {stage}")
 
-        field = _run(demons, level, field, stage, rows, tell)
+        field = _run(demons, level, field, stage, add, tell)
     progress(1 - 0.05 / len(steps), "inverting the field")
     return Match(field, invert(field), tuple(rows))
 
@@ -102,19 +109,19 @@ def _run(
     level: Level,
     field: np.ndarray,
     stage: str,
-    rows: list[EnergyRow],
+    add: Heard,
     tell: Callable[[float], None],
 ) -> np.ndarray:
-    """Run one level from a field in voxels; add its energies to the rows."""
+    """Run one level from a field in voxels; hand on its energies."""
     n_iterations, n_points = demons.GetNumberOfIterations(), level.fixed[0].size
 
-    def heard() -> None:
+    def iterated() -> None:
         done = int(demons.GetElapsedIterations())
-        rows.append(EnergyRow(stage, done, float(demons.GetMetric()), n_points))
+        add(EnergyRow(stage, done, float(demons.GetMetric()), n_points))
         if done % TELL_EVERY == 1:
             tell(done / n_iterations)
 
-    with told(demons, heard):
+    with told(demons, iterated):
         images = (spaced(image[0], level.spacing) for image in (level.fixed, level.moving))
         result = demons.Execute(*images, field_to_itk(field, level.spacing))
     return field_from_itk(result)

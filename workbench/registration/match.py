@@ -30,6 +30,14 @@ class EnergyRow(NamedTuple):
     n_points: int
 
 
+Heard = Callable[[EnergyRow], None]
+"""Told every row at once, while an engine works."""
+
+
+def unheard(row: EnergyRow) -> None:
+    """Let nobody hear: the default of every ``heard`` argument."""
+
+
 @dataclass(frozen=True, eq=False)
 class Match:
     """A deformable map between two images on one lattice.

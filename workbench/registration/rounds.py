@@ -18,7 +18,7 @@ from workbench.registration.feature_rows import FeatureRows
 from workbench.registration.hammer import hammer
 from workbench.registration.hammer_settings import HammerSettings
 from workbench.registration.key_points import image_saliency
-from workbench.registration.match import Match
+from workbench.registration.match import EnergyRow, Heard, Match, unheard
 
 LATER_STAGES, LATER_ITERATIONS, LATER_TEMPERATURE = 2, 4, 0.5
 Image = tuple[np.ndarray, np.ndarray]
@@ -29,6 +29,7 @@ Describe = Callable[[np.ndarray, np.ndarray], FeatureRows]
 def hammer_in_rounds(
     fixed: Image, moving: Image, describe: Describe, spacing: tuple[float, float, float], *,
     settings: HammerSettings | None = None, n_rounds: int = 2, progress: Progress = silent,
+    heard: Heard = unheard,
 ) -> Match:  # fmt: skip
     """Register two images on one lattice.
 
@@ -40,6 +41,7 @@ def hammer_in_rounds(
         settings: of the first round; later ones run its last stages, from half its temperature.
         n_rounds: 1 describes the images once.
         progress: told often; may cancel.
+        heard: told the energy of every iteration.
     """
     settings = settings or HammerSettings()
     progress(0.0, "Describing every voxel")
@@ -51,6 +53,9 @@ def hammer_in_rounds(
         def told(share: float, message: str, turn: int = turn) -> None:
             progress((turn + share) / n_rounds, message if n_rounds == 1 else f"Round {turn + 1}: {message}")
 
+        def passed_on(row: EnergyRow, turn: int = turn) -> None:
+            heard(_of_round(row, turn, n_rounds))
+
         if total is not None:
             told(0.0, "Describing the warped image")
             image = pull(moving[0][None], total.forward)[0]
@@ -58,13 +63,17 @@ def hammer_in_rounds(
         found = hammer(
             still, describe(image, mask), _driven(*fixed, spacing), _driven(image, mask, spacing), spacing=spacing,
             settings=settings if total is None else later(settings), progress=told,
+            heard=passed_on,
         )  # fmt: skip
-        if n_rounds > 1:
-            rows = (row._replace(stage=f"round {turn + 1}, {row.stage}") for row in found.energy)
-            found = replace(found, energy=tuple(rows))
+        found = replace(found, energy=tuple(_of_round(row, turn, n_rounds) for row in found.energy))
         total = found if total is None else joined(total, found)
     assert total is not None
     return total
+
+
+def _of_round(row: EnergyRow, turn: int, n_rounds: int) -> EnergyRow:
+    """Say of a row which round it is of, where there are several."""
+    return row if n_rounds == 1 else row._replace(stage=f"round {turn + 1}, {row.stage}")
 
 
 def later(settings: HammerSettings) -> HammerSettings:

