@@ -3,7 +3,15 @@
 import streamlit as st
 
 from workbench import workflow
-from workbench.app import context_view, segment_reads, segment_scores_view, segment_start, segment_view, state
+from workbench.app import (
+    context_view,
+    segment_reads,
+    segment_scores_view,
+    segment_start,
+    segment_view,
+    state,
+    votes_view,
+)
 from workbench.app.frame import heading
 from workbench.app.jobs import alarm
 from workbench.app.messages import guard
@@ -33,6 +41,8 @@ with guard("read this run"):
     }
     if found is not None and found.lesions and found.truth is not None:
         one["Lesions"] = lambda: segment_scores_view.lesions_view(found)
+    if state.run_shows(run_id, "votes"):
+        one["Votes"] = lambda: votes_view.votes_view(run_id, cohort, subject, found)
     whole = {
         "Cohort": lambda: segment_scores_view.cohort_view(run_id, cohort, subject),
         "Compare runs": lambda: segment_scores_view.compare_view(run_id, cohort, runs, subject),

@@ -22,6 +22,7 @@ from workbench.runs.job import Job
 from workbench.runs.status import Status
 from workbench.systems.atlas_spaces import ContextStrip
 from workbench.systems.label_classes import LabelClasses
+from workbench.systems.patch_votes import PatchVotes
 from workbench.systems.segmented import Segmented
 
 TISSUES = LabelClasses(("CSF", "GM", "WM"), ((1,), (2,), (3,)))
@@ -152,6 +153,40 @@ def test_auto_context_has_a_tab_where_a_run_has_it_and_is_computed_by_a_click(
     assert not faults(app) and asked == ["brain-03"] and len(app.get("plotly_chart")) == 1
     app.segmented_control(key="context-plane").set_value("axial").run()
     assert not faults(app) and asked == ["brain-03"], "computed once"
+
+
+def test_a_voxel_shows_who_votes_for_it_where_a_run_votes(fake: FakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Votes" not in [t.label for t in show().tabs]
+    asked: list[tuple[float, ...]] = []
+
+    def votes(point_mm: np.ndarray) -> PatchVotes:
+        asked.append(tuple(np.round(point_mm, 3)))
+        n, weights = 30, np.linspace(2, 0, 30) / 30
+        labels = np.arange(n) % 2
+        names = ("background", *fake.meaning.names)
+        return PatchVotes(
+            np.zeros(3, int), point_mm, weights, labels, names, tuple(f"a{i % 4}" for i in range(n)),
+            np.zeros((n, 3), int), np.zeros(n), np.random.default_rng(0).random((n, 5, 5, 3)), np.zeros((5, 5, 3)),
+            np.bincount(labels, weights),
+        )  # fmt: skip
+
+    def prepared(run: str, cohort: str, subject: str, progress: Any) -> Any:
+        progress(0.5, "Atlas 1 of 2")
+        return votes
+
+    monkeypatch.setattr(state, "run_shows", lambda run, what: what in ("segment", "votes"))
+    monkeypatch.setattr(workflow, "patch_votes", prepared)
+    app = show(tab="Votes")
+    assert not asked and not app.get("plotly_chart")
+    app.session_state["entered"] = True
+    app.button(key="votes-prepare").click().run()
+    assert not faults(app) and len(app.get("plotly_chart")) == 2 and not [b for b in app.button if "Bring" in b.label]
+    assert any("23 heaviest are drawn" in m.value for m in app.markdown)
+    image = workflow.open_cohort("brains")["brain-01"].volume("T1")
+    app.query_params["voxel"] = "2,3,4"
+    app.session_state["entered"] = True
+    app.run()
+    assert not faults(app) and asked[-1] == tuple(np.round(image.to_mm(np.array([2, 3, 4])), 3)) != asked[0]
 
 
 def test_the_table_of_a_subject_has_its_scores_and_the_viewer_its_layers(fake: FakeRuns) -> None:

@@ -180,6 +180,8 @@ def test_votes_sum_to_one_and_reproduce_the_likelihood(trained: tuple[Cohort, Ru
         assert subject.name not in votes.atlases
         assert votes.class_names == ("background", "label 1")
         assert (np.diff(votes.weights) <= 0).all()
+    asked = workflow.patch_votes(run.folder, str(cohort.path), subject.name)(votes.point_mm)
+    np.testing.assert_array_equal(asked.weights, votes.weights)
 
 
 def test_a_point_elsewhere_has_no_votes(trained: tuple[Cohort, Run, Guo2016]) -> None:

@@ -37,6 +37,7 @@ segment_reads  segmented subjects, read once; the work that makes them
 segment_view  one segmented subject: slices, surfaces, the network
 segment_scores_view  how good a segmentation is: references, thresholds, a cohort, other runs
 context_view  auto-context iteration by iteration, computed when asked for
+votes_view    a clicked voxel and the atlas patches that vote for its label
 segment_start  from nothing to a segmentation by one click
 register_words  what registrations say, as tables and sentences
 register_reads  registrations, read once; the work that makes them

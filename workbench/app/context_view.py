@@ -34,6 +34,7 @@ def context_view(run_id: str, cohort: Any, subject: str) -> None:
             return
         made.clear()  # maps of one subject are kept, not of many
         made[of] = _compute(run_id, cohort.name, subject)
+        st.rerun()
     _draw(made[of], subject)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.systems.cross_modal import SampledPart
     from workbench.systems.feature_images import PatchPreview
     from workbench.systems.feature_search import SimilarityView
+    from workbench.systems.patch_votes import PatchVotes
     from workbench.systems.views import Chains, FilterBank, LikelihoodView, NoiseCurve, Reconstructions, TwoBlocks
 
 SHOWS = {
@@ -46,6 +48,7 @@ SHOWS = {
     "segment": "a segmentation",
     "architecture_parts": "an architecture",
     "context_strip": "auto-context, iteration by iteration",
+    "votes": "atlas patches that vote",
 }
 """What a system can show, by the method that makes it."""
 
@@ -233,6 +236,25 @@ def context_strip(run_id: RunId, cohort: str, subject: str, progress: Progress =
     chosen = able(run_id, "context_strip")
     found: ContextStrip = chosen.context_strip(open_cohort(cohort)[subject], open_run(run_id), progress)
     return found
+
+
+def patch_votes(
+    run_id: RunId, cohort: str, subject: str, progress: Progress = silent
+) -> Callable[[Sequence[float]], PatchVotes]:
+    """Bring the atlases of a run onto a subject; give what tells who votes for the voxel at (x, y, z) mm RAS.
+
+    Raises:
+        RunError: the run's system does not vote, or it is not finished.
+        Cancelled: ``progress`` said so.
+    """
+    chosen, run, one = able(run_id, "votes"), open_run(run_id), open_cohort(cohort)[subject]
+    electorate = chosen.electorate(one, run, progress)
+
+    def votes(point_mm: Sequence[float]) -> PatchVotes:
+        found: PatchVotes = chosen.votes(one, run, point_mm, electorate=electorate)
+        return found
+
+    return votes
 
 
 def figure_names(run_id: RunId) -> list[str]:

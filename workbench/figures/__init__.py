@@ -43,6 +43,7 @@ Show them with their own theme (``st.plotly_chart(fig, theme=None)``).
     similarity    Figure 5: where each feature finds the correspondence; its table as dots
     correspondence  how well each feature finds correspondences, means with intervals
     registration_panels  sheets of slice panels at one scale, contours over them
+    votes         atlases that vote for the label of a voxel, each with its share
     context_strip  auto-context iteration by iteration: probabilities over the image, Dice beneath
     registration_slices  two images on one lattice: side by side, blend, checkerboard, wipe, flicker, difference
     registration_fields  the deformed grid, the Jacobian map, the length of the displacement
