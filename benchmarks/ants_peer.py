@@ -51,16 +51,17 @@ def main(words: list[str] | None = None) -> None:
 def syn(given: argparse.Namespace, ants: Any) -> None:
     """Register a pair, write what ``__doc__`` lists."""
     fixed, moving = ants.image_read(str(given.fixed)), ants.image_read(str(given.moving))
+    seen = [ants.resample_image(i, [given.spacing] * 3) if given.spacing else i for i in (fixed, moving)]
     with tempfile.TemporaryDirectory() as folder:
         found, seconds = _timed(
             lambda: ants.registration(
-                fixed, moving, given.transform, outprefix=f"{folder}/", reg_iterations=tuple(given.iterations),
+                *seen, given.transform, outprefix=f"{folder}/", reg_iterations=tuple(given.iterations),
                 syn_metric=given.metric, syn_sampling=given.sampling, aff_metric=given.affine_metric,
             )
         )  # fmt: skip
         forward, backward = found["fwdtransforms"], found["invtransforms"]
         flip = [str(name).endswith(".mat") for name in backward]
-        ants.image_write(found["warpedmovout"], str(given.out / "warped.nii.gz"))
+        ants.image_write(ants.apply_transforms(fixed, moving, forward), str(given.out / "warped.nii.gz"))
         if given.labels is not None:
             labels = ants.image_read(str(given.labels))
             moved = ants.apply_transforms(fixed, labels, forward, interpolator="nearestNeighbor")
@@ -73,7 +74,7 @@ def syn(given: argparse.Namespace, ants: Any) -> None:
         for name in forward:
             if str(name).endswith(".mat"):
                 shutil.copy(name, given.out / "linear.mat")
-    told = {"transform": given.transform, "metric": given.metric, "iterations": list(given.iterations)}
+    told = {name: getattr(given, name) for name in ("transform", "metric", "iterations", "spacing")}
     _report(given, ants, told, seconds)
 
 
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     pair.add_argument("--sampling", type=int, default=32, help="bins of mattes, radius of CC")
     pair.add_argument("--affine-metric", default="mattes", help="of the linear part: mattes, GC, meansquares")
     pair.add_argument("--iterations", type=int, nargs="+", default=[40, 20, 0], help="of each level, coarse to fine")
+    pair.add_argument("--spacing", type=float, default=0.0, help="voxels in mm to register at; 0: those of the images")
     pair.set_defaults(work=syn)
     fusion = commands.add_parser("joint-label-fusion", help="fuse label maps of atlases warped to a target")
     fusion.add_argument("target", type=Path)

@@ -1,13 +1,15 @@
 """Figure 7 as a table: the same pipeline with four kinds of features, with and without the deformable model.
 
     python benchmarks/prostate_phantoms.py --work FOLDER [--folds 1] [--features intensity "SSAE supervised"]
+    python benchmarks/prostate_phantoms.py --real --work FOLDER
     python benchmarks/prostate_phantoms.py --report
 
 Prostate phantoms are learnt from and tested on in turn. Every kind of features sees the same atlases, the same
 registrations, the same number of neighbors and the same penalty; majority vote of the registered atlases stands beside
 them. Each fold and kind of features writes a table of its own in the folder ``--work``, row by row, and goes on where
 it was cut off: parts may run at the same time, and share registrations that are done. ``--report`` joins the tables
-to the CSV of ``--out`` where ``--work`` is given, and prints its summary as Markdown.
+to the CSV of ``--out`` where ``--work`` is given, and prints its summary as Markdown. ``--real`` takes the twelve
+strongly blurred MR images of ``prostate_mrus_deepreg`` under ``WORKBENCH_REAL_DATA`` in place of phantoms.
 """
 
 from __future__ import annotations
@@ -25,11 +27,16 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import torch
+from registration_real import REAL
+from row_table import append
 from scipy.stats import wilcoxon
 from segmentation_cohorts import folds_of
 
-from workbench.imaging.cohort import Cohort, read_cohort
+from workbench.imaging.cohort import Cohort, read_cohort, write_cohort
+from workbench.imaging.files import read_volume
+from workbench.imaging.nifti import write_nifti
 from workbench.imaging.subject import Subject
+from workbench.imaging.volume import Volume
 from workbench.metrics.intervals import mean_interval
 from workbench.phantoms.prostate import make_prostate
 from workbench.runs.run import Run, create_run, open_run
@@ -54,6 +61,7 @@ def main() -> None:
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--set", type=json.loads, default={}, dest="changes", help="settings for all, as JSON")
     parser.add_argument("--phantom", type=json.loads, default={}, help="settings of the phantoms, as JSON")
+    parser.add_argument("--real", action="store_true", help="real images in place of phantoms")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "prostate_phantoms.csv")
     parser.add_argument("--report", action="store_true")
@@ -72,7 +80,9 @@ def measure(arguments: argparse.Namespace) -> None:
     """Write what the tables do not hold yet."""
     work = arguments.work.absolute()
     os.environ["WORKBENCH_DATA"] = str(work / "data")
-    cohort = phantoms(work / "phantoms", arguments.subjects, arguments.phantom)
+    cohort = (
+        real(work / "real") if arguments.real else phantoms(work / "phantoms", arguments.subjects, arguments.phantom)
+    )
     for fold, (train, test) in enumerate(folds_of([s.name for s in cohort], arguments.n_folds), 1):
         if arguments.folds and fold not in arguments.folds:
             continue
@@ -87,7 +97,7 @@ def measure(arguments: argparse.Namespace) -> None:
             run = trained(made, cohort, train, test, work / f"run-{fold}-{slug(features)}.json")
             for name in left:
                 rows = list(rows_of(made, run, cohort[name], with_vote=features == arguments.features[0]))
-                append(table, [{"fold": fold, **row} for row in rows])
+                append(table, [{"fold": fold, **row} for row in rows], COLUMNS, digits=5)
                 said = {f"{r['features']} {r['deformable']}": round(r["dice"], 3) for r in rows}
                 print(f"fold {fold} {name}: {said}", flush=True)
 
@@ -106,6 +116,26 @@ def phantoms(folder: Path, n_subjects: int, settings: dict[str, Any]) -> Cohort:
             make_prostate(folder, n_subjects=n_subjects, **settings)
         finally:
             lock.unlink()
+    return read_cohort(folder)
+
+
+def real(folder: Path) -> Cohort:
+    """Write the cohort of real images, with the gland as the label.
+
+    Their headers tell voxels of 0.4 mm, by which the glands would have 0.4 to 2.8 ml; they are taken as of 1 mm, which
+    makes 6 to 43 ml.
+    """
+    if not (folder / "cohort.csv").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subjects = []
+        for file in sorted((REAL / "prostate_mrus_deepreg" / "moving_images").glob("*.nii*")):
+            name = file.name.split(".")[0]
+            gland = read_volume(file.parent.parent / "moving_labels" / file.name).data[0]  # the first of some labels
+            image, label = folder / f"{name}_T2.nii.gz", folder / f"{name}_label.nii.gz"
+            write_nifti(Volume.from_array(read_volume(file).data[0], np.eye(4), "T2"), image)
+            write_nifti(Volume.from_array(np.rint(gland).astype(np.uint8), np.eye(4), "label"), label, dtype=np.uint8)
+            subjects.append(Subject(name, {"T2": image}, label=label, folder=folder))
+        write_cohort(folder, subjects)
     return read_cohort(folder)
 
 
@@ -152,13 +182,6 @@ def row(features: str, deformable: bool, subject: Subject, found: Segmented, sec
     table = pd.DataFrame(found.scores().values())
     scores = {name: float(table[name].mean()) for name in SCORES}
     return {"features": features, "deformable": int(deformable), "subject": subject.name, **scores, "seconds": seconds}
-
-
-def append(table: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows in one write."""
-    text = pd.DataFrame(rows, columns=COLUMNS).round(5).to_csv(index=False, header=not table.exists())
-    with table.open("a", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def joined(work: Path) -> pd.DataFrame:
