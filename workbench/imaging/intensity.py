@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from workbench.errors import GeometryError
 from workbench.imaging.limits import times
@@ -156,6 +155,8 @@ def level(volume: Volume, mask: np.ndarray, sigma_mm: float = 20.0) -> Volume:
     Returns:
         About 1 inside the mask, 0 outside.
     """
+    from scipy.ndimage import gaussian_filter  # here, since readers of files import this module and stay light
+
     inside = mask != 0
     sigma = [sigma_mm / s for s in volume.spacing]
     weight = np.maximum(gaussian_filter(inside.astype(np.float32), sigma, truncate=3.0), 1e-6)
