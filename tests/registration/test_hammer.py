@@ -12,6 +12,7 @@ from workbench.registration.feature_rows import FeatureRows, patch_rows, unit_ro
 from workbench.registration.half_maps import HalfMaps
 from workbench.registration.hammer import hammer
 from workbench.registration.hammer_settings import HammerSettings
+from workbench.registration.hammer_stage import at_nodes
 from workbench.registration.key_points import choose_key_points, row_saliency
 from workbench.registration.row_pyramid import row_level
 
@@ -110,6 +111,15 @@ def test_a_wild_update_does_not_fold() -> None:
     forward, inverse = HalfMaps.identity((16, 16, 16), 2).updated(wild, 0.0).whole()
     assert np.abs(forward).max() > 0.01
     assert jacobian_determinant(forward).min() > 0 and jacobian_determinant(inverse).min() > 0
+
+
+@pytest.mark.parametrize("shape", [(35, 51, 36), (2, 20, 9), (1, 7, 8)])
+def test_what_is_linear_is_exact_at_every_node(shape) -> None:
+    maps = HalfMaps.identity(shape, control_spacing=2)
+    turn = np.array([[1.1, 0.2, 0], [-0.3, 0.9, 0.1], [0, 0.4, 1]])
+    asked = at_nodes(maps, lambda places: places @ turn.T + 3)
+    nodes = (np.indices(asked.shape[1:]).reshape(3, -1).T + 0.5) * maps.voxels_per_node.numpy() - 0.5
+    assert asked == pytest.approx((nodes @ turn.T + 3).T.reshape(asked.shape), abs=1e-4)
 
 
 def test_key_points_are_the_most_salient_of_their_cells() -> None:

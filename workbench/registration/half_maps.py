@@ -41,13 +41,6 @@ class HalfMaps:
         """Voxels between nodes along each axis (3,)."""
         return torch.tensor([n / m for n, m in zip(self.shape, self.velocity.shape[1:], strict=True)])
 
-    @property
-    def nodes(self) -> torch.Tensor:
-        """Where the nodes lie: (X' · Y' · Z', 3) in voxels."""
-        lines = [torch.arange(n, dtype=torch.float32) for n in self.velocity.shape[1:]]
-        grid = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).reshape(-1, 3)
-        return (grid + 0.5) * self.voxels_per_node - 0.5
-
     @cached_property
     def to_fixed(self) -> torch.Tensor:
         """exp(-v), from the middle to the fixed image, in nodes."""
@@ -70,8 +63,12 @@ class HalfMaps:
 
     def at(self, displacement: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Give a displacement in nodes at points (N, 3) in voxels: (N, 3) voxels."""
+        return self.sampled(displacement, points) * self.voxels_per_node
+
+    def sampled(self, maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Give maps (K, X', Y', Z') at points (N, 3) in voxels: (N, K)."""
         where = (points + 0.5) / self.voxels_per_node - 0.5
-        return pull_at(displacement, where.T.contiguous()).T * self.voxels_per_node
+        return pull_at(maps, where.T.contiguous()).T
 
     def updated(self, change: np.ndarray, smoothing: float) -> HalfMaps:
         """Add a change (3, X', Y', Z') in voxels to the velocity, smooth it, and see that nothing folds.

@@ -1,7 +1,7 @@
 """The settings of HAMMER, stage by stage.
 
 The published versions print neither all of their thresholds nor their schedules in what could be read, so these values
-were chosen on a few pairs of real hippocampi that no result is reported on; each is a setting.
+were chosen on a few pairs of real hippocampi and of 7 T-like phantoms that no result is reported on; each is a setting.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class HammerSettings:
     """
 
     shrink: tuple[int, ...] = (3, 2, 1, 1)
-    n_iterations: tuple[int, ...] = (4, 4, 3, 6)
-    key_share: tuple[float, ...] = (0.5, 0.3, 0.05, 0.1)
+    n_iterations: tuple[int, ...] = (4, 4, 4, 4)
+    key_share: tuple[float, ...] = (0.5, 0.3, 0.05, 0.15)
     search_radius: tuple[float, ...] = (2.0, 2.0, 2.0, 1.0)
     neighbor_radius: float = 1.0
     neighbor_step: int = 2

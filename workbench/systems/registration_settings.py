@@ -127,11 +127,11 @@ class RegistrationSettings(BaseModel):
         5, "Patch (voxels)", "Edge of raw patches; odd. Of SIFT: two cells.", "HAMMER", ge=3, le=21
     )
     stage_shrink: tuple[int, ...] = setting(
-        (3, 2, 1), "Stages", "Edge of a pyramid's block in voxels, from coarse to fine.", "HAMMER", min_length=1,
+        USUAL.shrink, "Stages", "Edge of a pyramid's block in voxels, from coarse to fine.", "HAMMER", min_length=1,
         max_length=6,
     )  # fmt: skip
     stage_iterations: tuple[int, ...] = setting(
-        (4, 4, 4), "Iterations of a stage", "Matching, spline and update, repeated.", "HAMMER", min_length=1,
+        USUAL.n_iterations, "Iterations of a stage", "Matching, spline and update, repeated.", "HAMMER", min_length=1,
         max_length=6,
     )  # fmt: skip
     n_rounds: int = setting(
@@ -143,11 +143,11 @@ class RegistrationSettings(BaseModel):
         le=8,
     )
     key_share: tuple[float, ...] = setting(
-        (0.5, 0.3, 0.05), "Driving voxels", "Share of each stage's voxels that drive, the most distinctive.", "HAMMER",
+        USUAL.key_share, "Driving voxels", "Share of each stage's voxels that drive, the most distinctive.", "HAMMER",
         min_length=1, max_length=6,
     )  # fmt: skip
     search_radius: tuple[float, ...] = setting(
-        (2.0, 2.0, 2.0), "Search radius", "Of the candidates, in voxels of the stage.", "HAMMER", min_length=1,
+        USUAL.search_radius, "Search radius", "Of the candidates, in voxels of the stage.", "HAMMER", min_length=1,
         max_length=6,
     )  # fmt: skip
     temperature_start: float = setting(
