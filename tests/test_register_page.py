@@ -117,6 +117,18 @@ def test_the_energy_of_what_goes_on_is_drawn_and_the_form_is_closed(
     assert not faults(app) and not app.get("plotly_chart") and any("cancelled" in i.value for i in app.info)
 
 
+def test_a_page_that_was_loaded_again_finds_the_registration_that_goes_on(
+    full: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demons = next(r.id for r in workflow.list_registrations() if r.plan.method == "demons")
+    job = Job("1", "running", 0.3, "Level 2 of 3", result=demons)
+    monkeypatch.setattr(workflow, "running_jobs", lambda command: [job] if command == "register" else [])
+    monkeypatch.setattr(workflow, "read_job", lambda job_id: job)
+    app = show()
+    assert app.get("plotly_chart") and any(b.label == "Cancel" for b in app.button)
+    assert app.button(key="register-go").disabled
+
+
 def test_a_learnt_method_without_a_run_leads_to_training(full: Path) -> None:
     app = show()
     app.session_state["entered"] = True

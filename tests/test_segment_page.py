@@ -220,6 +220,16 @@ def test_a_subject_that_is_not_segmented_offers_to_and_the_click_starts_it(fake:
     assert any("Segmented" in s.value for s in app.success) and app.dataframe[0].value["Dice"].notna().all()
 
 
+def test_a_page_that_was_loaded_again_finds_the_segmentation_that_goes_on(
+    fake: FakeRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.job = Job("1", "running", 0.4, "Preparing brain-03")
+    monkeypatch.setattr(workflow, "running_jobs", lambda command: [fake.job] if command == "segment" else [])
+    app = show(subject="brain-03")
+    assert not faults(app) and app.button(key="segment-one").disabled
+    assert any("Cancel" in b.label for b in app.button)
+
+
 def test_why_a_segmentation_failed_stays_until_the_next_start(fake: FakeRuns) -> None:
     app = show(subject="brain-03")
     fake.job = Job("1", "failed", 0.0, "Subject brain-03 has no T2 image; it has T1.")

@@ -193,8 +193,9 @@ def test_an_import_can_be_followed_and_cancelled(brains: Cohort, data_root: Path
     assert len(workflow.open_cohort("copy")) == 4
     job = workflow.start_phantom("many", n_subjects=500, spacing_mm=8.0)
     time.sleep(4)
+    assert [j.id for j in workflow.running_jobs("phantom")] == [job.id] and not workflow.running_jobs("import")
     workflow.cancel_job(job.id)
     while workflow.read_job(job.id).state == "running" and time.monotonic() < end + 60:
         time.sleep(0.1)
-    assert workflow.read_job(job.id).state == "cancelled"
+    assert workflow.read_job(job.id).state == "cancelled" and not workflow.running_jobs("phantom")
     assert not (data_root / "cohorts" / "many").exists() and json.dumps(str(job))

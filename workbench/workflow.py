@@ -157,7 +157,7 @@ from workbench.doors.views import (
 )
 from workbench.errors import RunError
 from workbench.runs.archive import Comparison
-from workbench.runs.job import Job, cancel_job, end_job, job_progress, read_job
+from workbench.runs.job import Job, cancel_job, end_job, job_progress, read_job, running_jobs
 
 __all__ = [
     "COORDINATE_ATLASES",
@@ -266,6 +266,7 @@ __all__ = [
     "roc",
     "run_experiment",
     "run_shows",
+    "running_jobs",
     "save_figure",
     "save_split",
     "score_against",

@@ -150,10 +150,10 @@ def test_only_whole_lines_of_an_energy_are_read(data_root: Path, written: str, r
 def test_what_is_started_has_its_id_at_once(
     plan: RegistrationPlan, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(words: list[str]) -> job.Job:
+    def start(words: list[str], result: str) -> job.Job:
         (data_root / "jobs" / "1").mkdir(parents=True)
         cli.app([*words, "--job", "1"], standalone_mode=False)
-        return job.Job("1")
+        return job.Job("1", result=result)
 
     monkeypatch.setattr(job, "start_job", start)
     started = workflow.start_registration(plan)

@@ -126,6 +126,20 @@ def _do(action: Any, *arguments: Any) -> None:
         action(*arguments)
 
 
+def under_way(key: str, command: str) -> Any:
+    """Give the job that this session has started, else one of that command that goes on; None without any.
+
+    So a page that was loaded again, or closed and opened, finds its work.
+
+    Args:
+        key: of the session's job in the session's state.
+        command: what the job does, for example ``"register"``.
+    """
+    if key not in st.session_state and (running := workflow.running_jobs(command)):
+        st.session_state[key] = running[0]
+    return st.session_state.get(key)
+
+
 def job_card(job_id: str, *, done: str = "The cohort is ready.") -> str:
     """Show how far a job is, with a button to cancel it, and ``done`` when it has ended well; gives its state."""
     job = workflow.read_job(job_id)

@@ -13,7 +13,7 @@ import streamlit as st
 from workbench import workflow
 from workbench.app import register_words
 from workbench.app.compare_payload import Comparison
-from workbench.app.jobs import job_card
+from workbench.app.jobs import job_card, under_way
 from workbench.app.messages import guard
 from workbench.app.overlay_layers import VIRIDIS, Overlay
 from workbench.app.state import prefer
@@ -156,8 +156,8 @@ def start(plan: Any) -> None:
 
 
 def is_busy() -> bool:
-    """Say whether the registration that this session has started goes on."""
-    job = st.session_state.get(JOB)
+    """Say whether a registration goes on."""
+    job = under_way(JOB, "register")
     try:
         return job is not None and workflow.read_job(job.id).state == "running"
     except RunError:  # its folder is gone, which following it says
@@ -165,11 +165,11 @@ def is_busy() -> bool:
 
 
 def follow() -> str:
-    """Show how far the work is that this session has started; give the id it will have, empty when none goes on.
+    """Show how far the work is; give the id that it will have, empty when none goes on.
 
     What it has made opens by itself; how it failed stays until the next start.
     """
-    job = st.session_state.get(JOB)
+    job = under_way(JOB, "register")
     if job is None:
         return ""
     found = ""

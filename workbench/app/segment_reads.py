@@ -13,7 +13,7 @@ import streamlit as st
 
 from workbench import workflow
 from workbench.app import state
-from workbench.app.jobs import job_card
+from workbench.app.jobs import job_card, under_way
 from workbench.app.messages import guard, plain
 from workbench.errors import SettingsError
 from workbench.figures.label_maps import LabelMaps
@@ -95,20 +95,20 @@ def image(cohort: Any, subject: str, found: Any, modality: str) -> Any:
 def start(run_id: str, cohort: str, subjects: list[str] | None) -> None:
     """Begin to segment subjects, all of them with None."""
     with guard("segment this"):
-        st.session_state[JOB] = workflow.start_segmenting(run_id, cohort, subjects).id
+        st.session_state[JOB] = workflow.start_segmenting(run_id, cohort, subjects)
 
 
 def follow() -> bool:
-    """Show how far the work is that this session has started; give whether it goes on.
+    """Show how far the work is; give whether it goes on.
 
     How it failed stays until the next start.
     """
-    job_id = st.session_state.get(JOB)
-    if job_id is None:
+    job = under_way(JOB, "segment")
+    if job is None:
         return False
     found = ""
     with guard("follow the segmentation"):
-        found = job_card(job_id, done="Segmented. What the network says is below.")
+        found = job_card(job.id, done="Segmented. What the network says is below.")
     if found in ("", "finished"):
         st.session_state.pop(JOB, None)
     return found == "running"

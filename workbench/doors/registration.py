@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -125,7 +124,7 @@ def start_registration(plan: RegistrationPlan) -> job.Job:
     words = [word for name, value in chosen if value for word in (name, value)]
     words += [word for key, value in plan.settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     words += ["--out", str(registrations_dir() / name)]
-    return replace(job.start_job(["register", plan.fixed, plan.moving, *words]), result=name)
+    return job.start_job(["register", plan.fixed, plan.moving, *words], result=name)
 
 
 def export_registration(registration_id: str, what: Export = "warped") -> bytes:

@@ -26,6 +26,7 @@ from workbench.runs.launch import start_detached
 
 WRITE_SECONDS = 0.2
 START_SECONDS = 30
+ASKED = "asked.json"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Job:
         state: ``"running"``, ``"finished"``, ``"cancelled"``, ``"failed"`` or ``"lost"`` (its process is gone).
         fraction: 0 to 1.
         message: what it does now, or why it failed.
-        result: what it made, as text.
+        result: what it made, as text; known from the start where whoever started it could say.
         changed: when the status was written, in seconds since the epoch.
     """
 
@@ -49,14 +50,16 @@ class Job:
     changed: float = 0.0
 
 
-def start_job(arguments: list[str]) -> Job:
+def start_job(arguments: list[str], result: str = "") -> Job:
     """Start ``python -m workbench <arguments> --job <id>`` detached and give its first status."""
     job = Job(f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
     folder = jobs_dir() / job.id
     folder.mkdir(parents=True)
+    asked = json.dumps({"command": arguments[0], "result": result})
+    (folder / ASKED).write_text(asked, encoding="utf-8")  # the child writes the status, so it has a file of its own
     _write(job)
     child = start_detached([sys.executable, "-m", "workbench", *arguments, "--job", job.id], folder / "log.txt")
-    (folder / "pid").write_text(str(child.pid), encoding="utf-8")  # a file of its own: the child writes the status
+    (folder / "pid").write_text(str(child.pid), encoding="utf-8")
     return read_job(job.id)
 
 
@@ -70,9 +73,20 @@ def read_job(job_id: str) -> Job:
         job = Job(**json.loads((_folder(job_id) / "status.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         raise RunError(f"There is no job {job_id!r} any more; start it again.") from None
+    job = replace(job, result=job.result or _asked(job_id).get("result", ""))
     if job.state == "running" and not _alive(job):
         return replace(job, state="lost", message="Its process ended before it was done; start it again.")
     return job
+
+
+def running_jobs(command: str) -> list[Job]:
+    """Give the jobs of a command that go on, the newest first, whoever has started them."""
+    found = []
+    for folder in sorted(jobs_dir().glob("*"), reverse=True):
+        if _asked(folder.name).get("command") == command:
+            with contextlib.suppress(RunError):
+                found.append(read_job(folder.name))
+    return [job for job in found if job.state == "running"]
 
 
 def cancel_job(job_id: str) -> None:
@@ -105,6 +119,13 @@ def _folder(job_id: str) -> Path:
     if not re.fullmatch(r"[0-9a-f-]{1,40}", job_id):
         raise RunError(f"{job_id!r} is not the name of a job.")
     return jobs_dir() / job_id
+
+
+def _asked(job_id: str) -> dict[str, str]:
+    """Give the command of a job and the result that it was to have; nothing where that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, RunError):
+        return {key: str(value) for key, value in json.loads((_folder(job_id) / ASKED).read_text("utf-8")).items()}
+    return {}
 
 
 def _write(job: Job) -> None:
