@@ -2,14 +2,14 @@
 
     python benchmarks/prostate_phantoms.py --work FOLDER [--folds 1] [--features intensity "SSAE supervised"]
     python benchmarks/prostate_phantoms.py --real --work FOLDER
-    python benchmarks/prostate_phantoms.py --report
+    python benchmarks/prostate_phantoms.py [--real] --report
 
 Prostate phantoms are learnt from and tested on in turn. Every kind of features sees the same atlases, the same
 registrations, the same number of neighbors and the same penalty; majority vote of the registered atlases stands beside
 them. Each fold and kind of features writes a table of its own in the folder ``--work``, row by row, and goes on where
 it was cut off: parts may run at the same time, and share registrations that are done. ``--report`` joins the tables
-to the CSV of ``--out`` where ``--work`` is given, and prints its summary as Markdown. ``--real`` takes the twelve
-strongly blurred MR images of ``prostate_mrus_deepreg`` under ``WORKBENCH_REAL_DATA`` in place of phantoms.
+to the CSV of ``--out`` where ``--work`` is given, and writes its summary beside it as Markdown. ``--real`` takes the
+twelve strongly blurred MR images of ``prostate_mrus_deepreg`` under ``WORKBENCH_REAL_DATA`` in place of phantoms.
 """
 
 from __future__ import annotations
@@ -48,6 +48,22 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("intensity", "hand-designed", "SSAE unsupervised", "SSAE supervised")
 VOTE = "majority vote"
 SCORES = {"dice": "Dice", "mean_surface_mm": "ASSD (mm)", "hd95_mm": "HD95 (mm)"}
+TITLE = {False: "Prostate phantoms", True: "Real prostates"}
+WORDS = {
+    False: "`python benchmarks/prostate_phantoms.py --work FOLDER`, then `--report`. Phantoms with several modes of "
+    "shape, a capsule that is bright, dark or absent by sector, and anisotropic slices. ",
+    True: "`python benchmarks/prostate_phantoms.py --real --work FOLDER`, then `--report`. The MR images of the small "
+    "public set that DeepReg is taught with, strongly blurred. Their voxels are taken as of 1 mm, since the headers' "
+    "0.4 mm would make glands of 0.4 to 2.8 ml; distances inherit the doubt. Where the registered atlases miss a gland, "
+    "every kind of features does poorly, so the spread over subjects is far larger than any "
+    "difference between features. ",
+}
+SHARED_WORDS = (
+    "Half of the subjects are the atlases of the other half, and in turn. Every kind of features sees the same "
+    "atlases, registrations, search window, number of neighbors and penalty, at the preset `cpu`; majority vote of the "
+    "registered atlases stands beside them. Guo, Gao and Shen (2016) report, on 66 patients, that learnt features beat "
+    "those made by hand; the order to be met is intensity, hand-designed, SSAE unsupervised, SSAE supervised.\n"
+)
 COLUMNS = ("fold", "features", "deformable", "subject", *SCORES, "seconds")
 
 
@@ -63,17 +79,18 @@ def main() -> None:
     parser.add_argument("--phantom", type=json.loads, default={}, help="settings of the phantoms, as JSON")
     parser.add_argument("--real", action="store_true", help="real images in place of phantoms")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "prostate_phantoms.csv")
+    parser.add_argument("--out", type=Path, help="CSV of all subjects; in docs/ by default")
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.work and not arguments.report:
         measure(arguments)
     if arguments.report:
+        out = arguments.out or ROOT / "docs" / f"prostate_{'real' if arguments.real else 'phantoms'}.csv"
         if arguments.work:
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            joined(arguments.work).to_csv(arguments.out, index=False)
-        print(report(pd.read_csv(arguments.out)))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            joined(arguments.work).to_csv(out, index=False)
+        out.with_suffix(".md").write_text(report(pd.read_csv(out), is_real=arguments.real), encoding="utf-8")
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -196,9 +213,11 @@ def slug(text: str) -> str:
     return text.lower().replace(" ", "-")
 
 
-def report(table: pd.DataFrame) -> str:
-    """Give the summary as Markdown: scores, then differences of the same subjects."""
-    lines = [f"{table.subject.nunique()} phantoms, each tested once; mean ± standard deviation.", ""]
+def report(table: pd.DataFrame, *, is_real: bool) -> str:
+    """Give the summary as Markdown: verdicts, scores, then differences of the same subjects."""
+    lines = [f"# {TITLE[is_real]}, four kinds of features\n", WORDS[is_real] + SHARED_WORDS, "**Verdict**", ""]
+    lines += verdicts(table)
+    lines += ["", f"{table.subject.nunique()} subjects, each tested once; mean ± standard deviation.", ""]
     lines += ["| features | deformable model | n | " + " | ".join(SCORES.values()) + " |", "|" + "---|" * 6]
     for features in [VOTE, *ORDER, "ISA"]:
         for deformable in (0, 1):
@@ -216,7 +235,27 @@ def report(table: pd.DataFrame) -> str:
     for features in ORDER:
         with_, without = chosen(table, features, 1), chosen(table, features, 0)
         lines += difference(f"{features}: with − without", "", without, with_)
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+def verdicts(table: pd.DataFrame) -> list[str]:
+    """Say of each step of the published order, and of the deformable model, whether it holds here, by Dice."""
+    lines = []
+    for low, high in pairwise(ORDER):
+        for deformable in (0, 1):
+            found = gap(chosen(table, low, deformable), chosen(table, high, deformable), "dice")
+            lines.append(f"- {high} is {found} {low}, {'with' if deformable else 'without'} the deformable model.")
+    for features in ORDER:
+        found = gap(chosen(table, features, 0), chosen(table, features, 1), "dice")
+        lines.append(f"- {features} with the deformable model is {found} itself without.")
+    return lines
+
+
+def gap(first: pd.DataFrame, second: pd.DataFrame, score: str) -> str:
+    """Say where the second lies by the interval of the differences."""
+    mean, low, high = mean_interval((second[score] - first[score]).dropna().to_numpy())
+    where = "not told apart from" if low <= 0 <= high else "above" if mean > 0 else "below"
+    return f"**{where}** ({mean:+.3f}, {low:+.3f} to {high:+.3f})"
 
 
 def chosen(table: pd.DataFrame, features: str, deformable: int) -> pd.DataFrame:

@@ -27,6 +27,9 @@ Reported: the review's Figure 7 shows two patients and prints no number; the pap
 source, so none is shown here. Measured here on 20 real hippocampi with 10 atlases
 (docs/label_propagation.md): with every feature above a majority vote of the same atlases and below ANTs' joint label
 fusion; intensities (mean Dice 0.884) above learnt codes (0.881, refined 0.877): the order of Figure 7 was not found.
+Nor on 24 phantoms of prostates (docs/prostate_phantoms.md): with the deformable model, which adds 0.04 to 0.06,
+intensities come to 0.926, hand-designed features to 0.920, codes to 0.919 and refined ones, which are below, to 0.910.
+On 12 real, blurred MR images (docs/prostate_real.md) no two kinds are told apart (0.70 to 0.71).
 
 Departs from the paper in: sizes of patch and layers, sparsity 0.15 and its weight 0.1 are recalled, not read; voxel
 size, search window, number of neighbors, penalty, learning rate, epochs, the reach about the border and everything of
