@@ -178,6 +178,6 @@ def _flicker(drawn: Sheet, fixed: np.ndarray, moved: np.ndarray, names: tuple[st
     now = how | {"frame": {"duration": 0, "redraw": True}}
     buttons = [{"label": "▶ Flicker", "method": "animate", "args": [twenty_seconds, how]}]
     buttons += [{"label": name, "method": "animate", "args": [[name], now]} for name in names]
-    place = {"x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "pad": {"b": 2}}
+    place = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 2}}  # the toolbar is on the right
     menu = {"type": "buttons", "direction": "right", "showactive": False, "buttons": buttons}
     drawn.fig.update_layout(updatemenus=[menu | place])
