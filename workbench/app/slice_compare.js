@@ -119,12 +119,22 @@ function paintWipe(context, view, panel) {
   context.beginPath();
   context.arc(x, panel.cy + panel.h * 0.3, 6, 0, 2 * Math.PI);
   context.fill();
+}
+
+// Beside the line, above all that is drawn, and away from its ends where the letters are.
+function paintWipeNames(context, view, panel) {
+  const x = wipeAt(view, panel);
   context.font = "11px system-ui, sans-serif";
-  context.textBaseline = "bottom";
+  context.textBaseline = "top";
   const [first, second] = view.header.compare.names;
-  const y = panel.y + panel.h - 18;
-  if (x - panel.x > 44) text(context, first, x - 6, y, "right");
-  if (panel.x + panel.w - x > 64) text(context, second, x + 6, y, "left");
+  const y = panel.y + panel.h - 36;
+  const [one, other] = [first, second].map((name) => context.measureText(name).width);
+  const words = (name, left) => {
+    plate(context, name, left, y);
+    text(context, name, left, y, "left");
+  };
+  if (x - panel.x > one + 14) words(first, x - one - 8);
+  if (panel.x + panel.w - x > other + 14) words(second, x + 8);
 }
 
 // What a panel says of itself beside its plane.

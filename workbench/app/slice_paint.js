@@ -230,6 +230,7 @@ function paintPanel(context, view, panel) {
   if (view.cross) paintCross(context, view, panel);
   context.restore();
   paintLetters(context, view, panel);
+  if (header.second && view.mode === "wipe" && !showsSecond(view, panel)) paintWipeNames(context, view, panel);
 }
 
 function paintCross(context, view, panel) {
@@ -263,6 +264,7 @@ function paintMark(context, view, panel, mark) {
 function text(context, words, x, y, align, color = INK) {
   context.textAlign = align;
   context.lineWidth = 3;
+  context.lineJoin = "round";
   context.strokeStyle = "rgba(10, 13, 18, 0.75)";
   context.strokeText(words, x, y);
   context.fillStyle = color;
@@ -274,6 +276,10 @@ function paintLetters(context, view, panel) {
   const p = PLANES[panel.plane];
   const [low, high] = LETTERS[p.h];
   const [left, right] = direction(view, panel.plane) > 0 ? [low, high] : [high, low];
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "top";
+  if (view.mode === "grid") plate(context, panelWords(view, panel), panel.x + 4, panel.y + 4);
+  text(context, panelWords(view, panel), panel.x + 4, panel.y + 4, "left", FAINT);
   context.font = "600 12px system-ui, sans-serif";
   context.textBaseline = "middle";
   text(context, left, panel.x + 4, panel.cy, "left");
@@ -282,9 +288,12 @@ function paintLetters(context, view, panel) {
   text(context, LETTERS[p.v][1], panel.cx, panel.y + 3, "center");
   context.textBaseline = "bottom";
   text(context, LETTERS[p.v][0], panel.cx, panel.y + panel.h - 3, "center");
-  context.font = "11px system-ui, sans-serif";
-  context.textBaseline = "top";
-  text(context, panelWords(view, panel), panel.x + 4, panel.y + 4, "left", FAINT);
+}
+
+// Something dark for words of 11 px to stand on, where lines run beneath them.
+function plate(context, words, x, y) {
+  context.fillStyle = "rgba(10, 13, 18, 0.7)";
+  context.fillRect(x - 4, y - 4, context.measureText(words).width + 8, 18);
 }
 
 // Colour scales with their units, and which side the patient's left is on: always printed, also in the saved picture.

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from workbench.figures.theme import MUTED, PANEL, PRIMARY, Theme, finish, listed, note, series_color
 
 COLUMNS = ("stage", "iteration", "energy", "n_points")
+FEW = 16  # iterations that have a tick each; of few, plotly would mark halves
 
 
 def energy_curve(rows: pd.DataFrame, *, relative: bool = False, theme: Theme = "light") -> go.Figure:
@@ -42,7 +43,7 @@ def energy_curve(rows: pd.DataFrame, *, relative: bool = False, theme: Theme = "
     fig.update_yaxes(title=title, row=1, col=1, exponentformat="power", nticks=6)
     if told:
         fig.update_yaxes(title="driving voxels", row=2, col=1, rangemode="tozero", nticks=4)
-    fig.update_xaxes(showgrid=False)
+    fig.update_xaxes(showgrid=False, dtick=1 if len(counted) <= FEW else None)
     fig.update_xaxes(title="iteration, counted across stages", row=2 if told else 1, col=1)
     fig.update_layout(showlegend=False, margin={"t": 34, "l": 84}, hovermode="x")
     ends = "; ".join(_told(counted[counted["stage"] == s], str(s)) for s in stages)
