@@ -54,9 +54,9 @@ WORDS = {
     "shape, a capsule that is bright, dark or absent by sector, and anisotropic slices. ",
     True: "`python benchmarks/prostate_phantoms.py --real --work FOLDER`, then `--report`. The MR images of the small "
     "public set that DeepReg is taught with, strongly blurred. Their voxels are taken as of 1 mm, since the headers' "
-    "0.4 mm would make glands of 0.4 to 2.8 ml; distances inherit the doubt. Where the registered atlases miss a gland, "
-    "every kind of features does poorly, so the spread over subjects is far larger than any "
-    "difference between features. ",
+    "0.4 mm would make glands of 0.4 to 2.8 ml; distances inherit the doubt. Where the registered atlases miss a "
+    "gland, every kind of features does poorly, so the spread over subjects is far larger than any difference between "
+    "features. ",
 }
 SHARED_WORDS = (
     "Half of the subjects are the atlases of the other half, and in turn. Every kind of features sees the same "

@@ -4,8 +4,9 @@
     python benchmarks/registration_recovery.py --report
 
 Brain phantoms know where each point of one lies in another. Of every seed six are made; features are learnt without
-labels from the first four, and the last two are registered both ways. The error of a voxel is the distance between
-where the map sends it and where it truly lies, over the voxels of the fixed brain.
+labels from the first four, and the last two are registered both ways. Those like 7 T carry a strong bias field and
+fine texture, and nothing is corrected first. The error of a voxel is the distance between where the map sends it and
+where it truly lies, over the voxels of the fixed brain.
 """
 
 from __future__ import annotations

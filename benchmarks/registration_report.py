@@ -21,7 +21,8 @@ INTRODUCTION = """# Registration on real images
 `python benchmarks/registration_real.py --study NAME [--ants PYTHON]`, then `--report`. One image is brought onto
 another; labels that no method sees say how well. All of ours begin at the same affine map and differ in the engine and
 in what drives it; HAMMER's schedule is the same everywhere. It was chosen on the ten hippocampi whose names come
-first, which no table here holds, and its last stage on two 7 T-like phantoms. Raw patches have five voxels along an
+first, which no table here holds, and its fourth stage on two 7 T-like phantoms; without that stage HAMMER + SAE comes
+to 0.835 on the hippocampi below, 0.758 on the infants and 0.559 on the adults. Raw patches have five voxels along an
 edge, and so have those that the auto-encoder, ISA and PCA see. Features are learnt without labels, from other subjects
 than the pair's (of the two adults there are no others, so there from the pair itself). ANTs' SyN (antspyx, mutual
 information) sees the same images at the same voxel size for 100, 70 and 40 iterations, with an affine map of its own.

@@ -29,7 +29,9 @@ every 25th step filters are put together anew where that lowers it, because plai
 together (measured on synthetic subspaces: it found none of 24, and with this step all of them); the presets for a CPU
 use smaller cubes at 2 mm. Measured here on two pairs of phantoms of 4 mm (the notebook of the system): on clean images
 the code confuses more voxels than the principal axes do, since the size of a response does not say whether an edge is
-bright or dark; under a strong bias field it confuses fewer.
+bright or dark; under a strong bias field it confuses fewer. Driving HAMMER on real images (docs/registration_real.md)
+it is above the principal axes on 12 pairs of infants (mean Dice 0.743 and 0.732) and below them on 40 pairs of
+hippocampi (0.808 and 0.822), and below a sparse auto-encoder of as many numbers on both (0.769, 0.831).
 """
 
 from __future__ import annotations
