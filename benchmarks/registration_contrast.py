@@ -43,7 +43,7 @@ METHODS = {
     "HAMMER + SAE learnt anew": "hammer-learnt",
 }
 WORDS = (
-    "7 T-like phantoms of one anatomy in four contrasts. In each, pairs are registered by HAMMER on an auto- "
+    "7 T-like phantoms of one anatomy in four contrasts. In each, pairs are registered by HAMMER on an auto-"
     "encoder that was learnt from T1, on one of the same settings that was learnt from the new contrast without "
     "labels, on hand-made attributes and on raw patches, and by demons. Neither code nor parameters change "
     "between contrasts, and those who are learnt from are never registered."
