@@ -15,12 +15,13 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, gaussian_filter, gaussian_filter1d
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import grid_sample, interpolate, pad
 
 INSIDE = 0.5 + 1e-4  # an image reaches half a voxel beyond the centers of its outer voxels
 N_SIMPLE = 15  # rounds of the fixed point before Newton
 NEWTON_REACH = 0.2  # voxels, of the differences that give a slope
 LARGEST_STEP = 0.5  # voxels, before the first squaring
+FEW_POINTS = 4096  # read by one thread
 SLAB_VOXELS = 2**21  # of a determinant, which needs 100 bytes a voxel
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -119,15 +120,15 @@ def jacobian_determinant(displacement: Array) -> Array:
 
     The determinant of a map on an oblique or anisotropic lattice is that of its displacement in voxels.
     """
-    field = _tensor(displacement).numpy()
-    determinant = np.empty(field.shape[1:], np.float32)
-    deep = max(SLAB_VOXELS // max(field[0, 0].size, 1), 1)
+    field = _tensor(displacement)
+    determinant = torch.empty(field.shape[1:])
+    deep = max(SLAB_VOXELS // max(field[0, 0].numel(), 1), 1)
     for low in range(0, field.shape[1], deep):
         high = min(low + deep, field.shape[1])
         around = slice(max(low - 1, 0), min(high + 1, field.shape[1]))
-        slab = _determinant(field[:, around].astype(np.float64))
+        slab = _determinant(field[:, around].double())
         determinant[low:high] = slab[low - around.start :][: high - low]
-    return _like(displacement, torch.from_numpy(determinant))
+    return _like(displacement, determinant)
 
 
 def folded_share(displacement: np.ndarray | torch.Tensor) -> float:
@@ -233,16 +234,16 @@ def _newton(field: torch.Tensor, positions: torch.Tensor, error: torch.Tensor) -
     return torch.stack([(row * error).sum(0) for row in rows]) / determinant
 
 
-def _determinant(field: np.ndarray) -> np.ndarray:
+def _determinant(field: torch.Tensor) -> torch.Tensor:
     """det(I + ∂u/∂x) of one slab; an axis of a single voxel has no derivative."""
-    slopes = np.zeros((3, 3, *field.shape[1:]))
+    columns = []
     for axis in range(3):
-        if field.shape[axis + 1] > 1:
-            slopes[:, axis] = np.gradient(field, axis=axis + 1)
-        slopes[axis, axis] += 1
-    (a, b, c), (d, e, f), (g, h, i) = slopes
-    result: np.ndarray = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
-    return result
+        one = field.shape[axis + 1] == 1
+        column = torch.zeros_like(field) if one else torch.gradient(field, dim=axis + 1)[0]
+        column[axis] += 1
+        columns.append(column)
+    (a, d, g), (b, e, h), (c, f, i) = columns
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 def _at(maps: torch.Tensor, position: torch.Tensor, mode: str) -> torch.Tensor:
@@ -251,7 +252,15 @@ def _at(maps: torch.Tensor, position: torch.Tensor, mode: str) -> torch.Tensor:
     # grid_sample wants the fastest axis first and -1 … 1 between the outermost voxel centers
     grid = (position * (2 / span).view(3, 1, 1, 1) - 1).flip(0).permute(1, 2, 3, 0)[None]
     how = "bilinear" if mode == "linear" else "nearest"
-    return grid_sample(maps[None], grid, mode=how, padding_mode="border", align_corners=True)[0]
+    n, n_parts = grid[..., 0].numel(), torch.get_num_threads()
+    if n_parts == 1 or n < FEW_POINTS or position.device.type != "cpu":
+        return grid_sample(maps[None], grid, mode=how, padding_mode="border", align_corners=True)[0]
+    # on a processor each image of a batch is read by one thread, so the same image is given once a thread
+    size = -(-n // n_parts)
+    parts = pad(grid.reshape(n, 3), (0, 0, 0, size * n_parts - n)).view(n_parts, size, 1, 1, 3)
+    copies = maps.expand(n_parts, *maps.shape)
+    found = grid_sample(copies, parts, mode=how, padding_mode="border", align_corners=True)[..., 0, 0]
+    return found.transpose(0, 1).reshape(len(maps), -1)[:, :n].reshape(len(maps), *position.shape[1:])
 
 
 def _at_points(maps: torch.Tensor, positions: torch.Tensor, mode: str = "linear") -> torch.Tensor:

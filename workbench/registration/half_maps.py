@@ -92,8 +92,7 @@ class HalfMaps:
 
     def folds(self) -> bool:
         """Whether a determinant of the whole map or of its inverse is not safely positive."""
-        velocity = 2 * self.velocity
-        return any(float(jacobian_determinant(exponential(v)).min()) < LEAST_DETERMINANT for v in (velocity, -velocity))
+        return any(float(jacobian_determinant(u).min()) < LEAST_DETERMINANT for u in (self.forward, self.inverse))
 
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Give the map from fixed to moving and its inverse, (3, X, Y, Z) float32 voxels, neither folding."""

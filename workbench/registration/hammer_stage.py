@@ -14,7 +14,7 @@ from workbench.registration.hammer_settings import HammerSettings
 from workbench.registration.key_points import choose_key_points, level_saliency
 from workbench.registration.match import EnergyRow
 from workbench.registration.matching import Correspondence, assign, search_plan, similarities, spread
-from workbench.registration.row_pyramid import RowLevel
+from workbench.registration.row_pyramid import RowLevel, numbered
 from workbench.registration.thin_plate import fit_thin_plate
 
 LEAST_WEIGHT = 0.02
@@ -40,6 +40,7 @@ class Stage:
         self.center = (self.shrink - 1) / 2
         self.name = f"stage {index + 1} of {settings.n_stages}"
         self.radius = settings.search_radius[index]
+        self.voxels = _centers(levels[0])
         self.plan = search_plan(self.radius, settings.neighbor_radius, settings.neighbor_step)
         self.keys = [
             torch.from_numpy(self._chosen(level, saliency, settings.key_share[index]))
@@ -98,14 +99,11 @@ class Stage:
             The row at each node (X', Y', Z'); and how far beside the wanted place it lies, (X' · Y' · Z', 3) voxels.
         """
         shape = level.places.shape
-        lines = [torch.arange(n, dtype=torch.float32) for n in shape]
-        nodes = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).reshape(-1, 3)
-        voxels = nodes * self.shrink + self.center
-        exact = voxels + maps.at(whole, voxels)
+        exact = self.voxels + maps.at(whole, self.voxels)
         nearest = ((exact - self.center) / self.shrink).round()
         inside = ((nearest >= 0) & (nearest < torch.tensor(shape))).all(dim=1)
         flat = (nearest.long() * torch.tensor(level.places.stride())).sum(dim=1)
-        rows = torch.full((len(nodes),), len(level.rows) - 1)
+        rows = torch.full((len(exact),), len(level.rows) - 1)
         rows[inside] = level.places.reshape(-1)[flat[inside]]
         return rows.reshape(shape), nearest * self.shrink + self.center - exact
 
@@ -123,6 +121,13 @@ class Stage:
             left = (halves - maps.sampled(torch.from_numpy(change), middles)).numpy()
             change = change + spread_locally(maps, middles.numpy(), left, weights.numpy(), self.settings.detail)
         return change
+
+
+def _centers(level: RowLevel) -> torch.Tensor:
+    """Give where the nodes of a level lie: (X' · Y' · Z', 3) float32 voxels."""
+    lines = [torch.arange(n, dtype=torch.float32) for n in level.places.shape]
+    nodes = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).reshape(-1, 3)
+    return nodes * level.shrink + (level.shrink - 1) / 2
 
 
 def at_nodes(maps: HalfMaps, values: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -177,9 +182,8 @@ def averaged(
     thirds = np.maximum(np.ptp(points, axis=0) / 3, 1e-6)
     while True:
         cells = np.floor((points - low) / np.minimum(edge, thirds)).astype(np.int64)
-        _, owner = np.unique(cells, axis=0, return_inverse=True)
-        owner = owner.reshape(-1)
-        n = int(owner.max()) + 1
+        _, owner, counts = numbered(np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1)))
+        n = len(counts)
         if n <= most:
             break
         edge *= max(1.1, (n / most) ** (1 / 3))
@@ -199,6 +203,10 @@ def _bending(maps: HalfMaps) -> float:
         return 0.0
     total = -6 * inner
     for axis in (1, 2, 3):
-        for shift in (-1, 1):
-            total = total + torch.roll(u, shift, axis)[:, 1:-1, 1:-1, 1:-1]
+        beside = u
+        for other in {1, 2, 3} - {axis}:
+            beside = beside.narrow(other, 1, u.shape[other] - 2)
+        n = inner.shape[axis]
+        total += beside.narrow(axis, 0, n)
+        total += beside.narrow(axis, 2, n)
     return float((total**2).sum(dim=0).mean())

@@ -11,6 +11,7 @@ A key point x of one image and a candidate y of the other are as similar as thei
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,6 +43,14 @@ class SearchPlan:
     def reach(self) -> int:
         """The largest offset along any axis."""
         return int(self.reached.abs().max())
+
+    @cached_property
+    def sums(self) -> torch.Tensor:
+        """(Z · T, C) float32, 1 where neighbor z of candidate c is the reached node t."""
+        n_candidates, n_neighbors = self.index.shape
+        ones = torch.zeros(n_neighbors, len(self.reached), n_candidates)
+        ones[torch.arange(n_neighbors), self.index, torch.arange(n_candidates)[:, None]] = 1
+        return ones.flatten(0, 1)
 
 
 def search_plan(radius: float, neighbor_radius: float, neighbor_step: int) -> SearchPlan:
@@ -193,13 +202,9 @@ def _by_product(
     plan: SearchPlan,
 ) -> torch.Tensor:  # fmt: skip
     """Σ_z ε(z) <A(x+z), B(y+z)>: every product of a neighbor and a reached row once, then sums along candidates."""
-    a = rows[here.reshape(-1)].reshape(*here.shape, -1) * shares[..., None]  # (B, Z, K)
-    b = other[there.reshape(-1)].reshape(*there.shape, -1)  # (B, T, K)
-    products = torch.bmm(a, b.transpose(1, 2))  # (B, Z, T)
-    total = torch.zeros(len(a), len(plan.candidates))
-    for z in range(len(plan.neighbors)):
-        total += products[:, z].index_select(1, plan.index[:, z])
-    return total
+    a = rows.index_select(0, here.reshape(-1)).view(*here.shape, -1) * shares[..., None]  # (B, Z, K)
+    b = other.index_select(0, there.reshape(-1)).view(*there.shape, -1)  # (B, T, K)
+    return torch.bmm(a, b.transpose(1, 2)).flatten(1) @ plan.sums
 
 
 def _by_attributes(
