@@ -101,10 +101,10 @@ class Stage:
         shape = level.places.shape
         exact = self.voxels + maps.at(whole, self.voxels)
         nearest = ((exact - self.center) / self.shrink).round()
-        inside = ((nearest >= 0) & (nearest < torch.tensor(shape))).all(dim=1)
-        flat = (nearest.long() * torch.tensor(level.places.stride())).sum(dim=1)
-        rows = torch.full((len(exact),), len(level.rows) - 1)
-        rows[inside] = level.places.reshape(-1)[flat[inside]]
+        held = torch.minimum(nearest.clamp(min=0), torch.tensor(shape) - 1)
+        inside = (held == nearest).all(dim=1)
+        flat = (held.long() * torch.tensor(level.places.stride())).sum(dim=1)
+        rows = torch.where(inside, level.places.reshape(-1).index_select(0, flat), len(level.rows) - 1)
         return rows.reshape(shape), nearest * self.shrink + self.center - exact
 
     def _splined(

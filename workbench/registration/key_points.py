@@ -77,7 +77,8 @@ def choose_key_points(saliency: np.ndarray, described: np.ndarray, share: float)
     order = np.argsort(-values, kind="stable")
     x, y, z = (nodes // edge).T
     cells = (x * (y.max() + 1) + y) * (z.max() + 1) + z
-    _, first = np.unique(cells[order], return_index=True)  # the most salient of each cell
-    best = order[np.sort(first)][:wanted]
+    first = np.full(int(cells.max(initial=0)) + 1, len(order))
+    first[cells[order[::-1]]] = np.arange(len(order))[::-1]  # the last that is written stays: each cell's most salient
+    best = order[np.sort(first[first < len(order)])][:wanted]
     chosen: np.ndarray = nodes[best]
     return chosen
